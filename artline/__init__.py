@@ -1,0 +1,65 @@
+"""Artline: versions of artifacts and datasets, and the runs that made and used them.
+
+Names resolve on first use (PEP 562), so that ``import artline`` stays cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from artline.artifacts.artifact import Artifact
+    from artline.artifacts.media import Image
+    from artline.artifacts.table import Table
+    from artline.runs.api import Api
+    from artline.runs.current import (
+        define_metric,
+        finish,
+        log,
+        log_artifact,
+        use_artifact,
+    )
+    from artline.runs.init import init
+    from artline.runs.run import Run
+    from artline.settings import Settings
+
+_HOMES = {
+    "Api": "artline.runs.api",
+    "Artifact": "artline.artifacts.artifact",
+    "Image": "artline.artifacts.media",
+    "Run": "artline.runs.run",
+    "Settings": "artline.settings",
+    "Table": "artline.artifacts.table",
+    "define_metric": "artline.runs.current",
+    "finish": "artline.runs.current",
+    "init": "artline.runs.init",
+    "log": "artline.runs.current",
+    "log_artifact": "artline.runs.current",
+    "use_artifact": "artline.runs.current",
+}
+
+# These three name state of the run in progress, so they are looked up anew each time.
+_CURRENT = ("config", "run", "summary")
+
+__all__ = sorted([*_HOMES, *_CURRENT, "__version__", "errors"])
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _CURRENT:
+        return getattr(import_module("artline.runs.current"), name)
+    if name == "errors":
+        return import_module("artline.errors")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'artline' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
