@@ -43,7 +43,25 @@ _HOMES = {
 # These three name state of the run in progress, so they are looked up anew each time.
 _CURRENT = ("config", "run", "summary")
 
-__all__ = sorted([*_HOMES, *_CURRENT, "__version__", "errors"])
+__all__ = [
+    "Api",
+    "Artifact",
+    "Image",
+    "Run",
+    "Settings",
+    "Table",
+    "__version__",
+    "config",
+    "define_metric",
+    "errors",
+    "finish",
+    "init",
+    "log",
+    "log_artifact",
+    "run",
+    "summary",
+    "use_artifact",
+]
 
 
 def __getattr__(name: str) -> Any:
