@@ -1,0 +1,1 @@
+"""The real servers that tests talk to: each starts on demand and dies with the process that asked."""
