@@ -1,0 +1,46 @@
+# Every target sets up .venv by itself. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench bench-docs lock clean
+
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: ## version, clean, train, promote, trace and pull back a real data set (examples/digits.py)
+	@tools/environment demo
+	@.venv/bin/python examples/digits.py
+
+test: ## run every test, in parallel, with coverage
+	@tools/packages test
+	@tools/environment dev
+	.venv/bin/pytest -n logical --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: ## ruff, mypy --strict, and the layers
+	@tools/environment dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: ## let ruff format and sort
+	@tools/environment dev
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: ## measure speed and memory beside this machine's own floors (BENCH_ARGS="--help")
+	@tools/environment dev
+	@.venv/bin/python -m benchmarks $(BENCH_ARGS)
+
+bench-docs: ## the same, written to docs/benchmarks.md
+	@tools/environment dev
+	@.venv/bin/python -m benchmarks --docs docs/benchmarks.md $(BENCH_ARGS)
+
+lock: ## compile the lock files anew (tools/lock --upgrade moves the pins)
+	@tools/lock
+
+clean: ## remove all that the other targets made
+	rm -rf .venv .venv-lock .demo .bench build dist htmlcov .coverage .coverage.* coverage.xml
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .services
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
