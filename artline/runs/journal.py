@@ -1,0 +1,463 @@
+"""A run's journal: an append-only file of checksummed frames, one file per writer.
+
+The layout is specified in ``docs/format/v1.md`` (section "Journal"). In short: a 16-byte file header, then
+frames of a 24-byte header (payload length, type, sequence number, XXH3-64 checksum) and a payload. Row frames
+hold columns and point back, by file offset, at the schema frame that names their keys, so a reader may
+resume at any frame boundary with nothing but the offset.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import xxhash
+
+from artline.errors import IntegrityError, StoreTooNewError
+from artline.runs import records
+from artline.runs.records import Record, Rows
+
+__all__ = [
+    "FILE_HEADER",
+    "FRAME_HEADER",
+    "MAX_PAYLOAD",
+    "Frame",
+    "JournalReader",
+    "JournalWriter",
+    "read_journal",
+]
+
+MAGIC = b"ARTJRNL\x00"
+VERSION = 1
+FILE_HEADER = struct.Struct("<8sII")  # magic, version, reserved
+FRAME_HEADER = struct.Struct("<IBBHQQ")  # payload length, type, flags, reserved, sequence, checksum
+HEADED = struct.Struct("<IBBHQ")  # the part of a frame header that the checksum covers
+ROWS_HEADER = struct.Struct("<QQIB3x")  # offset of the schema frame, first order, rows, order layout
+CONSOLE_HEADER = struct.Struct("<Bd")  # stream, time
+SCHEMA_ENTRY = struct.Struct("<II")
+
+MAX_PAYLOAD = 64 * 1024 * 1024
+ROWS_IN_FRAME = 4096
+KNOWN_SCHEMA_KEYS = 200_000  # names a writer remembers before it starts its schema table anew
+
+START, UPDATE, CONFIG, DEFINE, SCHEMA, ROWS, SUMMARY, CONSOLE, FILE, EDGE, HEARTBEAT, FINISH = range(1, 13)
+
+_JSON_TYPES: dict[type, int] = {
+    records.Start: START,
+    records.Update: UPDATE,
+    records.Config: CONFIG,
+    records.Define: DEFINE,
+    records.Summary: SUMMARY,
+    records.File: FILE,
+    records.Edge: EDGE,
+    records.Heartbeat: HEARTBEAT,
+    records.Finish: FINISH,
+}
+_CLASSES = {number: cls for cls, number in _JSON_TYPES.items()}
+_STREAMS: tuple[records.Stream, ...] = (records.HISTORY, records.SYSTEM)
+_CONSOLES: tuple[Any, ...] = ("stdout", "stderr")
+_SWAP = sys.byteorder == "big"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame: its sequence number, the offsets it spans, and its record.
+
+    ``record`` is None for frames that serve the format itself (schemas) and for types this version does
+    not know; their sequence number and end still count.
+    """
+
+    seq: int
+    start: int
+    end: int
+    record: Record | None
+
+
+class JournalWriter:
+    """Append records to a new journal file.
+
+    ``append`` only encodes, into memory; ``flush`` writes. Not thread-safe: one thread at a time. The
+    file must not exist (FileExistsError), so no two writers ever share one.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._fd = -1
+        self._parts: list[bytes] = [FILE_HEADER.pack(MAGIC, VERSION, 0)]
+        self._written = 0  # bytes of the file known to be good
+        self._end = FILE_HEADER.size  # where the next frame will begin
+        self._torn = False
+        self._folder_synced = False
+        self._unsynced = False
+        self._seq = 0
+        self._orders = dict.fromkeys(_STREAMS, 0)
+        self._schemas: dict[tuple[str, tuple[str, ...], str], int] = {}
+        self._schema_keys = 0
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+
+    @property
+    def pending(self) -> int:
+        """Bytes that are encoded and not yet written."""
+        return self._end - self._written
+
+    @property
+    def end(self) -> int:
+        """The offset just past the last record appended."""
+        return self._end
+
+    def append(self, record: Record) -> None:
+        """Encode one record into memory."""
+        if isinstance(record, Rows):
+            self.append_rows(
+                record.stream,
+                record.keys,
+                record.types,
+                record.steps,
+                record.times,
+                record.columns,
+                record.orders,
+            )
+        elif isinstance(record, records.Console):
+            head = CONSOLE_HEADER.pack(_CONSOLES.index(record.stream), record.time)
+            self._frame(CONSOLE, head + record.data)
+        else:
+            self._frame(_JSON_TYPES[type(record)], encode_json(asdict(record)))
+
+    def append_rows(
+        self,
+        stream: records.Stream,
+        keys: tuple[str, ...],
+        types: str,
+        steps: Sequence[int],
+        times: Sequence[float],
+        columns: Sequence[Sequence[Any]],
+        orders: Sequence[int],
+    ) -> None:
+        """Encode the rows of one key set, as the fields of Rows, split into frames of bounded size.
+
+        Raises OverflowError for an integer outside 64 bits; nothing of the frame is kept then.
+        """
+        most = max(1, min(ROWS_IN_FRAME, MAX_PAYLOAD // 4 // (24 + 8 * len(types))))
+        frames = list(_split_rows(types, steps, times, columns, orders, most))
+        for first, count, layout, payload in frames:
+            head = ROWS_HEADER.pack(self._schema(stream, keys, types), first, count, layout)
+            self._frame(ROWS, head + payload)
+
+    def flush(self, *, fsync: bool = False) -> None:
+        """Write what is pending, and with ``fsync`` make it durable. Raises OSError; safe to repeat.
+
+        After a failed write the same bytes are written again at the same place by the next call.
+        """
+        if self._fd < 0:
+            raise OSError(9, "journal is closed", str(self.path))
+        if self._torn:
+            os.ftruncate(self._fd, self._written)
+            self._torn = False
+        while self._parts:
+            data = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
+            self._parts = [data]
+            self._torn = True
+            view = memoryview(data)
+            at = self._written
+            while view:
+                count = os.pwrite(self._fd, view[: 1 << 24], at)
+                at += count
+                view = view[count:]
+            self._torn = False
+            self._written = at
+            self._parts = self._parts[1:]
+            self._unsynced = True
+        if fsync and self._unsynced:
+            os.fsync(self._fd)
+            self._unsynced = False
+            if not self._folder_synced:
+                sync_folder(self.path.parent)
+                self._folder_synced = True
+
+    def lost(self) -> bool:
+        """Return whether the file was deleted or replaced under its name."""
+        try:
+            named, held = os.stat(self.path), os.fstat(self._fd)
+        except OSError:
+            return True
+        return (named.st_ino, named.st_dev) != (held.st_ino, held.st_dev)
+
+    def close(self) -> None:
+        """Close the file without writing what is pending. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _schema(self, stream: records.Stream, keys: tuple[str, ...], types: str) -> int:
+        name = (stream, keys, types)
+        offset = self._schemas.get(name)
+        if offset is None:
+            self._schema_keys += len(keys)
+            if self._schema_keys > KNOWN_SCHEMA_KEYS:
+                self._schemas.clear()
+                self._schema_keys = len(keys)
+            offset = self._schemas[name] = self._end
+            self._frame(SCHEMA, encode_json({"stream": stream, "keys": keys, "types": types}))
+        return offset
+
+    def _frame(self, kind: int, payload: bytes) -> None:
+        if len(payload) > MAX_PAYLOAD:
+            raise OverflowError(f"a journal frame of {len(payload):,} bytes exceeds {MAX_PAYLOAD:,}")
+        head = HEADED.pack(len(payload), kind, 0, 0, self._seq)
+        checksum = xxhash.xxh3_64_intdigest(head + payload)
+        frame = b"".join((head, checksum.to_bytes(8, "little"), payload))
+        self._parts.append(frame)
+        self._seq += 1
+        self._end += len(frame)
+
+
+class JournalReader:
+    """Read one journal's frames in order, up to the first frame that is not whole.
+
+    ``offset`` is 0 or the ``end`` of a frame read before; ``seq`` is the number expected of the first
+    frame, when known. After iteration ``offset`` is where to resume and ``damage`` tells why reading
+    stopped before the end of the file (empty when it did not): while the writer lives that is merely a
+    frame being written; once it is dead it is the torn tail of its last write.
+
+    Raises FileNotFoundError, IntegrityError (not a journal), StoreTooNewError.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], offset: int = 0, seq: int | None = None) -> None:
+        self.path = Path(path)
+        self.offset = offset
+        self.seq = seq
+        self.damage = ""
+        self._schemas: dict[int, tuple[records.Stream, tuple[str, ...], str]] = {}
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.damage = ""
+        with open(self.path, "rb", buffering=1 << 18) as file:
+            if self.offset == 0:
+                head = file.read(FILE_HEADER.size)
+                if len(head) < FILE_HEADER.size:
+                    self.damage = "the file header is incomplete" if head else ""
+                    return
+                self._check_header(head)
+                self.offset = FILE_HEADER.size
+            file.seek(self.offset)
+            while True:
+                frame = self._frame(file, self.offset)
+                if frame is None:
+                    return
+                kind, seq, payload = frame
+                start, end = self.offset, self.offset + FRAME_HEADER.size + len(payload)
+                if self.seq is not None and seq != self.seq:
+                    self.damage = f"frame {seq} follows where frame {self.seq} belongs"
+                    return
+                try:
+                    record = self._decode(file, kind, start, payload)
+                except (ValueError, TypeError, KeyError, struct.error) as error:
+                    raise IntegrityError(
+                        f"journal {self.path}: frame {seq} at offset {start} has a valid checksum but cannot "
+                        f"be decoded: {error}. Keep the file and report it"
+                    ) from error
+                self.offset, self.seq = end, seq + 1
+                yield Frame(seq, start, end, record)
+
+    def _check_header(self, head: bytes) -> None:
+        magic, version, _ = FILE_HEADER.unpack(head)
+        if magic != MAGIC:
+            raise IntegrityError(f"{self.path} is not a run journal. Move it out of the journal folder")
+        if version > VERSION:
+            raise StoreTooNewError(
+                f"journal {self.path} has format {version}, newer than {VERSION}. Upgrade Artline"
+            )
+
+    def _frame(self, file: BinaryIO, offset: int) -> tuple[int, int, bytes] | None:
+        head = file.read(FRAME_HEADER.size)
+        if len(head) < FRAME_HEADER.size:
+            self.damage = f"the frame header at offset {offset} is incomplete" if head else ""
+            return None
+        length, kind, _, _, seq, checksum = FRAME_HEADER.unpack(head)
+        if length > MAX_PAYLOAD:
+            self.damage = f"the frame at offset {offset} claims {length:,} bytes"
+            return None
+        payload = file.read(length)
+        if len(payload) < length:
+            self.damage = f"the frame at offset {offset} is incomplete"
+            return None
+        if xxhash.xxh3_64_intdigest(head[: HEADED.size] + payload) != checksum:
+            self.damage = f"the frame at offset {offset} does not match its checksum"
+            return None
+        return kind, seq, payload
+
+    def _decode(self, file: BinaryIO, kind: int, start: int, payload: bytes) -> Record | None:
+        if kind == ROWS:
+            return self._rows(file, payload)
+        if kind == CONSOLE:
+            stream, time = CONSOLE_HEADER.unpack_from(payload)
+            return records.Console(_CONSOLES[stream], time, payload[CONSOLE_HEADER.size :])
+        if kind == SCHEMA:
+            self._learn(start, payload)
+            return None
+        cls = _CLASSES.get(kind)
+        if cls is None:
+            return None
+        fields = json.loads(payload)
+        if cls is records.Start:
+            fields["process"] = records.Process(**fields["process"])
+        record: Record = cls(**fields)
+        return record
+
+    def _rows(self, file: BinaryIO, payload: bytes) -> Rows:
+        offset, first, count, layout = ROWS_HEADER.unpack_from(payload)
+        schema = self._schemas.get(offset)
+        if schema is None:
+            resume = file.tell()
+            file.seek(offset)
+            frame = self._frame(file, offset)
+            file.seek(resume)
+            if frame is None or frame[0] != SCHEMA:
+                raise ValueError(f"there is no schema at offset {offset}")
+            schema = self._learn(offset, frame[2])
+        return _decode_rows(schema, first, count, layout, payload)
+
+    def _learn(self, offset: int, payload: bytes) -> tuple[records.Stream, tuple[str, ...], str]:
+        fields = json.loads(payload)
+        schema = (fields["stream"], tuple(fields["keys"]), fields["types"])
+        self._schemas[offset] = schema
+        return schema
+
+
+def read_journal(path: str | os.PathLike[str], offset: int = 0, seq: int | None = None) -> Iterator[Frame]:
+    """Yield the whole frames of a journal from ``offset`` (0, or a Frame's ``end``); see JournalReader."""
+    return iter(JournalReader(path, offset, seq))
+
+
+def encode_json(value: Any) -> bytes:
+    """Return compact ASCII JSON; NaN and infinities are the bare words NaN, Infinity and -Infinity."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable, where the system can."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _contiguous(orders: Sequence[int]) -> bool:
+    return orders[-1] - orders[0] == len(orders) - 1
+
+
+def _numbers(code: str, values: Iterable[Any]) -> bytes:
+    packed = array(code, values)
+    if _SWAP:
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def _split_rows(
+    types: str,
+    steps: Sequence[int],
+    times: Sequence[float],
+    columns: Sequence[Sequence[Any]],
+    orders: Sequence[int],
+    most: int,
+) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield (first order, rows, order layout, rest of the payload) for frames of at most ``most`` rows."""
+    count = len(steps)
+    if count > most:
+        for low in range(0, count, most):
+            cut = slice(low, low + most)
+            part = [column[cut] for column in columns]
+            yield from _split_rows(types, steps[cut], times[cut], part, orders[cut], most)
+        return
+    payload = _encode_rows(types, steps, times, columns, orders)
+    if len(payload) > MAX_PAYLOAD - ROWS_HEADER.size and count > 1:  # long texts
+        yield from _split_rows(types, steps, times, columns, orders, count // 2)
+    else:
+        yield orders[0], count, 0 if _contiguous(orders) else 1, payload
+
+
+def _encode_rows(
+    types: str,
+    steps: Sequence[int],
+    times: Sequence[float],
+    columns: Sequence[Sequence[Any]],
+    orders: Sequence[int],
+) -> bytes:
+    parts = []
+    if not _contiguous(orders):
+        first = orders[0]
+        parts.append(_numbers("Q", [order - first for order in orders]))
+    parts += [_numbers("q", steps), _numbers("d", times)]
+    if types == "d" * len(types) and len(steps) == 1:  # the common single row: one array, not one a column
+        parts.append(_numbers("d", chain.from_iterable(columns)))
+        return b"".join(parts)
+    for letter, column in zip(types, columns, strict=True):
+        if letter == "j":
+            texts = [text.encode("ascii") for text in column]
+            parts.append(_numbers("Q", map(len, texts)))
+            parts += texts
+        elif letter == "?":
+            parts.append(bytes(column))
+        else:
+            parts.append(_numbers(letter, column))
+    return b"".join(parts)
+
+
+def _decode_rows(
+    schema: tuple[records.Stream, tuple[str, ...], str], first: int, count: int, layout: int, payload: bytes
+) -> Rows:
+    stream, keys, types = schema
+    view = memoryview(payload)
+    at = ROWS_HEADER.size
+
+    def numbers(code: str) -> Any:
+        nonlocal at
+        values = array(code)
+        values.frombytes(view[at : at + 8 * count])
+        if len(values) != count:
+            raise ValueError("the frame ends inside a column")
+        if _SWAP:
+            values.byteswap()
+        at += 8 * count
+        return values
+
+    def flags() -> list[bool]:
+        nonlocal at
+        values = [byte != 0 for byte in view[at : at + count]]
+        if len(values) != count:
+            raise ValueError("the frame ends inside a column")
+        at += count
+        return values
+
+    def texts() -> list[str]:
+        nonlocal at
+        values = []
+        for length in numbers("Q"):
+            values.append(str(view[at : at + length], "ascii"))
+            at += length
+        return values
+
+    readers: dict[str, Callable[[], Any]] = {
+        "d": lambda: numbers("d"),
+        "q": lambda: numbers("q"),
+        "?": flags,
+        "j": texts,
+    }
+    orders: Sequence[int] = range(first, first + count)
+    if layout == 1:
+        orders = [first + delta for delta in numbers("Q")]
+    steps = numbers("q")
+    times = numbers("d")
+    columns = [readers[letter]() for letter in types]
+    if at != len(payload):
+        raise ValueError(f"{len(payload) - at} bytes follow the last column")
+    return Rows(stream, keys, types, steps, times, columns, orders)
