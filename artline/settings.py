@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from artline.errors import UsageError
+from artline.errors import ConflictError, SourceNotReadableError, UsageError
 
-__all__ = ["ENVIRONMENT", "PROJECT_FILE", "Settings", "load_settings", "user_file"]
+__all__ = [
+    "ENVIRONMENT",
+    "PROJECT_FILE",
+    "Settings",
+    "create_project_file",
+    "find_project_file",
+    "load_settings",
+    "redacted_url",
+    "user_file",
+]
 
 PROJECT_FILE = "art.toml"
 
@@ -56,30 +65,28 @@ class Settings:
     save_code: bool = True
     quiet: bool = False
     lock_timeout: float = 30.0
-    sources: Mapping[str, str] = None  # type: ignore[assignment]
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def load_settings(*, start: str | os.PathLike[str] | None = None, **overrides: Any) -> Settings:
     """Resolve every setting, looking for ``art.toml`` from ``start`` (the working folder) upwards.
 
-    Overrides that are ``None`` do not count. Raises UsageError for an unknown name or a value of the
-    wrong type, naming the place it was read from.
+    Overrides that are ``None`` do not count. A relative ``root`` is relative to the file it stands in.
+    Raises UsageError for an unknown name or a value of the wrong type, naming the place it was read from.
     """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    known = {f.name: f for f in fields(Settings) if f.name != "sources"}
-    project_file = find_project_file(Path(start) if start is not None else Path.cwd())
-    for file in (user_file(), project_file):
-        if file is None or not file.is_file():
+    known = [f.name for f in fields(Settings) if f.name != "sources"]
+    for file in (user_file(), find_project_file(_working_folder() if start is None else Path(start))):
+        if file is None or not _is_file(file):
             continue
         for name, value in _read_toml(file).items():
             if name not in known:
                 raise UsageError(
                     f"{file}: unknown setting '{name}'. Known settings: {', '.join(sorted(known))}"
                 )
-            if name == "root":
-                value = str((file.parent / Path(str(value)).expanduser()).resolve())
-            values[name] = _convert(name, value, str(file))
+            converted = _convert(name, value, str(file))
+            values[name] = _beside(file, value) if name == "root" else converted
             sources[name] = str(file)
     for name, variable in ENVIRONMENT.items():
         text = os.environ.get(variable)
@@ -92,17 +99,52 @@ def load_settings(*, start: str | os.PathLike[str] | None = None, **overrides: A
         if value is not None:
             values[name] = _convert(name, value, "argument")
             sources[name] = "argument"
-    values.setdefault("root", Path.home() / ".artline")
+    if "root" not in values:
+        values["root"] = Path(os.path.expanduser("~")).absolute() / ".artline"
     return Settings(**values, sources={name: sources.get(name, "default") for name in known})
 
 
-def find_project_file(start: Path) -> Path | None:
+def find_project_file(start: Path | None) -> Path | None:
     """Return the nearest ``art.toml`` at or above ``start``, or None."""
+    if start is None:
+        return None
+    start = start.absolute()
     for folder in (start, *start.parents):
         candidate = folder / PROJECT_FILE
-        if candidate.is_file():
+        if _is_file(candidate):
             return candidate
     return None
+
+
+def create_project_file(folder: Path, project: str, root: str | None = None) -> Path:
+    """Write ``art.toml`` into ``folder`` with the project's name and, if given, its own root.
+
+    Raises ConflictError where the file exists already: it is never overwritten.
+    """
+    lines = ["# Settings of this project. `art status` shows each value and where it comes from.\n"]
+    lines.append(f"project = {_toml_text(project)}\n")
+    if root is not None:
+        lines.append(f"root = {_toml_text(root)}\n")
+    file = folder / PROJECT_FILE
+    try:
+        with open(file, "x", encoding="utf-8") as stream:
+            stream.writelines(lines)
+    except FileExistsError:
+        raise ConflictError(f"'{file}' exists already and was left as it is. Edit it by hand") from None
+    except OSError as error:
+        raise SourceNotReadableError(
+            f"cannot write '{file}': {error.strerror}. Choose a folder that you may write to"
+        ) from error
+    return file
+
+
+def redacted_url(url: str) -> str:
+    """Return ``url`` with its password, if it has one, replaced by stars."""
+    scheme, mark, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    account, at, host = authority.rpartition("@")
+    user, colon, _ = account.partition(":")
+    return f"{scheme}{mark}{user}:***@{host}{slash}{path}" if mark and at and colon else url
 
 
 def user_file() -> Path:
@@ -120,12 +162,35 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read settings from {file}: {error}. Fix or remove the file") from error
 
 
+def _working_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it was removed under this process
+        return None
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except PermissionError:  # a folder this process may not look into
+        return False
+
+
+def _beside(file: Path, value: str) -> Path:
+    return Path(os.path.normpath(file.parent / Path(value).expanduser()))
+
+
+def _toml_text(text: str) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _convert(name: str, value: Any, place: str) -> Any:
     try:
-        result = _CONVERTERS.get(name, _text)(value)
+        return _CONVERTERS.get(name, _text)(value)
     except (TypeError, ValueError) as error:
         raise UsageError(f"setting '{name}' from {place}: {error}") from None
-    return result
 
 
 def _text(value: Any) -> str:
@@ -134,8 +199,19 @@ def _text(value: Any) -> str:
     return value
 
 
+def _name(value: Any) -> str:
+    if not _text(value).strip():
+        raise ValueError("expected a name, got empty text")
+    return str(value)
+
+
 def _path(value: Any) -> Path:
-    return Path(os.fspath(value)).expanduser().absolute()
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise ValueError(f"expected a path, got {value!r}")
+    try:
+        return Path(os.path.abspath(Path(os.fspath(value)).expanduser()))
+    except FileNotFoundError:
+        raise ValueError(f"{str(value)!r} is relative to a working folder that is gone") from None
 
 
 def _flag(value: Any) -> bool:
@@ -150,7 +226,10 @@ def _flag(value: Any) -> bool:
 
 
 def _seconds(value: Any) -> float:
-    number = float(value)
+    try:
+        number = float(value) if not isinstance(value, bool) else 0.0
+    except (TypeError, ValueError):
+        number = 0.0
     if not 0 < number < float("inf"):
         raise ValueError(f"expected a positive number of seconds, got {value!r}")
     return number
@@ -167,6 +246,8 @@ def _choice(*allowed: str) -> Callable[[Any], str]:
 
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "root": _path,
+    "entity": _name,
+    "project": _name,
     "mode": _choice(*MODES),
     "digest": _choice("blake3", "sha256"),
     "flush_interval": _seconds,
