@@ -1,0 +1,329 @@
+"""Manifests: what a version of an artifact consists of, in sorted entries kept in shared shards."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from artline.artifacts.paths import check_link_target, check_path, check_paths
+from artline.artifacts.shards import (
+    EntryKind,
+    Root,
+    Row,
+    Shard,
+    decode_root,
+    decode_shard,
+    encode_root,
+    encode_shard,
+    records,
+)
+from artline.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from artline.storage.content import Blob
+    from artline.storage.digest import Algorithm
+
+__all__ = [
+    "MANIFEST_HEADER",
+    "MAX_ROWS",
+    "MIN_ROWS",
+    "Built",
+    "Entry",
+    "EntryKind",
+    "Manifest",
+    "ManifestBuilder",
+    "Reference",
+    "Row",
+    "entry_of",
+    "row_of",
+]
+
+# A shard ends behind a row whose path's XXH3-64 has these bits clear, so that boundaries follow content.
+BOUNDARY_MASK = 1023
+MIN_ROWS = 256
+MAX_ROWS = 4096
+MANIFEST_HEADER = b"artline manifest 1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where the bytes of a reference entry lie and by what they are recognised.
+
+    ``etag`` and ``version`` are the object store's; ``mtime_ns`` is set for files referenced without a
+    checksum. The size is the entry's own, and so is the digest where a checksum was taken.
+    """
+
+    uri: str
+    etag: str = ""
+    version: str = ""
+    mtime_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path of an artifact version.
+
+    ``digest`` is ``algorithm:hex`` of the content, empty for folders, links and references without a
+    checksum. ``target`` is a symbolic link's, ``reference`` is set for references, ``blob`` for stored files.
+    """
+
+    path: str
+    kind: EntryKind
+    size: int = 0
+    digest: str = ""
+    target: str = ""
+    reference: Reference | None = None
+    blob: Blob | None = None
+
+    @property
+    def ref(self) -> str | None:
+        """Return the address a reference points to, None for any other entry."""
+        return self.reference.uri if self.reference else None
+
+    @property
+    def executable(self) -> bool:
+        """Tell whether the file has its executable bit set."""
+        return self.kind is EntryKind.EXECUTABLE
+
+    @property
+    def is_file(self) -> bool:
+        """Tell whether the entry has stored content of its own."""
+        return self.kind in (EntryKind.FILE, EntryKind.EXECUTABLE)
+
+
+def entry_of(row: Row, algorithm: Algorithm) -> Entry:
+    """Return a row as an entry."""
+    from artline.storage.content import Blob
+    from artline.storage.digest import format_digest
+
+    path, number, size, digest, recipe, extra = row
+    kind = EntryKind(number)
+    return Entry(
+        path=path,
+        kind=kind,
+        size=size,
+        digest=format_digest(algorithm, digest) if digest else "",
+        target=extra if kind is EntryKind.LINK else "",
+        reference=decode_reference(extra) if kind is EntryKind.REFERENCE else None,
+        blob=Blob(digest, size, recipe or None) if kind <= EntryKind.EXECUTABLE else None,
+    )
+
+
+def row_of(path: str, blob: Blob, *, executable: bool = False) -> Row:
+    """Return a stored file as a row."""
+    kind = EntryKind.EXECUTABLE if executable else EntryKind.FILE
+    return (path, kind, blob.size, blob.digest, blob.recipe or b"", "")
+
+
+def encode_reference(reference: Reference) -> str:
+    """Return a reference as the text kept in its row: JSON, keys sorted, empty fields left out."""
+    fields = {name: value for name, value in asdict(reference).items() if value}
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def decode_reference(extra: str) -> Reference:
+    """Return the reference kept in a row; raise IntegrityError when it is not one."""
+    try:
+        fields = json.loads(extra)
+        return Reference(
+            uri=str(fields["uri"]),
+            etag=str(fields.get("etag", "")),
+            version=str(fields.get("version", "")),
+            mtime_ns=int(fields.get("mtime_ns", 0)),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            f"a manifest has a reference that cannot be read ({error}). Run: art fsck"
+        ) from None
+
+
+class ShardSink(Protocol):
+    """What a builder needs of the content writer: put a block, get its digest."""
+
+    def __call__(self, data: bytes, *, root: bool) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished manifest: its own digest, the digest of its root chunk, and totals."""
+
+    digest: bytes
+    root: bytes
+    rows: int
+    files: int
+    size: int
+
+
+class ManifestBuilder:
+    """Turns rows, sorted by the UTF-8 bytes of their path, into shards and a root; memory stays bounded."""
+
+    def __init__(self, sink: ShardSink, algorithm: Algorithm) -> None:
+        self._sink = sink
+        self._algorithm = algorithm
+        self._hasher = algorithm.hasher()
+        self._hasher.update(MANIFEST_HEADER)
+        self._rows: list[Row] = []
+        self._shards: list[Shard] = []
+        self._files = 0
+        self._last = ""
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Append rows; raise IntegrityError when they are out of order."""
+        from xxhash import xxh3_64_intdigest
+
+        if not rows:
+            return
+        self._check_order(rows)
+        start = len(self._rows)
+        pending = self._rows
+        pending.extend(rows)
+        names = "\0".join([row[0] for row in rows]).encode().split(b"\0")
+        ends = [
+            end for end, name in enumerate(names, start + 1) if not xxh3_64_intdigest(name) & BOUNDARY_MASK
+        ]
+        cut = 0
+        for end in ends:
+            while end - cut > MAX_ROWS:
+                cut = self._emit(pending, cut, cut + MAX_ROWS)
+            if end - cut >= MIN_ROWS:
+                cut = self._emit(pending, cut, end)
+        while len(pending) - cut > MAX_ROWS:
+            cut = self._emit(pending, cut, cut + MAX_ROWS)
+        self._rows = pending[cut:]
+
+    def finish(self) -> Built:
+        """Write the last shard and the root."""
+        if self._rows:
+            self._emit(self._rows, 0, len(self._rows))
+            self._rows = []
+        rows = sum(shard.rows for shard in self._shards)
+        size = sum(shard.size for shard in self._shards)
+        root = Root(self._hasher.digest(), rows, self._files, size, tuple(self._shards))
+        return Built(root.digest, self._sink(encode_root(root), root=True), rows, self._files, size)
+
+    def _emit(self, rows: list[Row], start: int, end: int) -> int:
+        part = rows[start:end]
+        logical = records(part)
+        self._hasher.update(logical)
+        self._files += sum(row[1] != EntryKind.FOLDER for row in part)
+        digest = self._sink(encode_shard(part), root=False)
+        size = sum(row[2] for row in part)
+        shard = Shard(part[0][0], part[-1][0], len(part), size, digest, self._algorithm.hash(logical))
+        self._shards.append(shard)
+        return end
+
+    def _check_order(self, rows: Sequence[Row]) -> None:
+        # Code point order is the order of the UTF-8 bytes, so plain comparison of text will do.
+        paths = [row[0] for row in rows]
+        check_paths(paths)
+        if paths[0] <= self._last or any(map(str.__ge__, paths, paths[1:])):
+            raise IntegrityError("a manifest's rows are not in order of their paths")
+        self._last = paths[-1]
+
+
+class ChunkReader(Protocol):
+    """What a manifest needs of the content store."""
+
+    def read(self, digest: bytes) -> bytes: ...
+
+    def read_many(self, digests: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class Manifest:
+    """Reads a manifest by its root chunk: all of it, a prefix, or one path, fetching only those shards."""
+
+    def __init__(self, content: ChunkReader, algorithm: Algorithm, root: bytes) -> None:
+        self._content = content
+        self._algorithm = algorithm
+        self.root_digest = root
+        self.root = decode_root(content.read(root))
+        self._lasts = [shard.last for shard in self.root.shards]
+        self._recent: tuple[int, list[Row]] = (-1, [])
+
+    @property
+    def digest(self) -> bytes:
+        """Return the digest over the logical entries."""
+        return self.root.digest
+
+    def rows(self, prefix: str = "", skip: frozenset[bytes] = frozenset()) -> Iterator[list[Row]]:
+        """Yield rows in order, a batch for each shard.
+
+        With ``prefix`` only the entry of that path and those below it; shards whose logical digest is in
+        ``skip`` are left out.
+        """
+        low, high = prefix + "/", prefix + "0"  # '0' follows '/'
+        for index, shard in enumerate(self.root.shards):
+            if shard.logical in skip:
+                continue
+            if not prefix:
+                yield self._load(index)
+            elif shard.last >= prefix and shard.first < high:
+                part = [row for row in self._load(index) if row[0] == prefix or low <= row[0] < high]
+                if part:
+                    yield part
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        """Yield entries in order of their paths' UTF-8 bytes."""
+        for rows in self.rows(prefix):
+            for row in rows:
+                yield entry_of(row, self._algorithm)
+
+    def row(self, path: str) -> Row | None:
+        """Return the row of one path, reading one shard; None when the path is not there."""
+        index = bisect_right(self._lasts, path)
+        if index and self._lasts[index - 1] == path:
+            index -= 1
+        if index >= len(self._lasts) or self.root.shards[index].first > path:
+            return None
+        rows = self._load(index)
+        place = bisect_right(rows, path, key=lambda row: row[0]) - 1
+        return rows[place] if place >= 0 and rows[place][0] == path else None
+
+    def get(self, path: str) -> Entry | None:
+        """Return the entry of one path, reading one shard; None when the path is not there."""
+        row = self.row(path)
+        return entry_of(row, self._algorithm) if row else None
+
+    def shard_digests(self) -> list[bytes]:
+        """Return the digests of the chunks that hold the shards."""
+        return [shard.digest for shard in self.root.shards]
+
+    def check(self) -> None:
+        """Read everything and raise IntegrityError unless digests, order and totals are right."""
+        hasher = self._algorithm.hasher()
+        hasher.update(MANIFEST_HEADER)
+        last, count = "", 0
+        for rows in self.rows():
+            paths = [row[0] for row in rows]
+            if paths[0] <= last or any(map(str.__ge__, paths, paths[1:])):
+                raise IntegrityError(f"a manifest's rows are not in order near '{paths[0]}'. Run: art fsck")
+            last = paths[-1]
+            count += len(rows)
+            hasher.update(records(rows))
+        if hasher.digest() != self.digest or count != self.root.rows:
+            raise IntegrityError("a manifest's entries do not match its digest. Run: art fsck")
+
+    def _load(self, index: int) -> list[Row]:
+        if self._recent[0] == index:
+            return self._recent[1]
+        shard = self.root.shards[index]
+        rows = decode_shard(self._content.read(shard.digest))
+        if len(rows) != shard.rows or rows[0][0] != shard.first or rows[-1][0] != shard.last:
+            raise IntegrityError(
+                f"the manifest shard from '{shard.first}' is not what its root says. Run: art fsck"
+            )
+        check_rows(rows)
+        self._recent = (index, rows)
+        return rows
+
+
+def check_rows(rows: Sequence[Row]) -> None:
+    """Raise InvalidPathError for a row whose path or link target breaks the rules of paths."""
+    check_paths([row[0] for row in rows])
+    for row in rows:
+        if row[1] == EntryKind.LINK:
+            check_path(row[0])
+            check_link_target(row[0], row[5])

@@ -1,0 +1,256 @@
+"""How manifest rows become bytes: logical records for digests, columns for shards, the root's table.
+
+A row is a tuple ``(path, kind, size, digest, recipe, extra)``; whole columns are converted at once, since
+a manifest may have millions of them. docs/format/v1.md specifies every byte.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from artline.errors import IntegrityError, StoreTooNewError
+
+__all__ = [
+    "EntryKind",
+    "Root",
+    "Row",
+    "Shard",
+    "decode_root",
+    "decode_shard",
+    "encode_root",
+    "encode_shard",
+    "records",
+]
+
+VERSION = 1
+DIGEST = 32
+SHARD_MAGIC = b"ALSH"
+ROOT_MAGIC = b"ALRT"
+_SHARD_HEADER = struct.Struct("<4sHHIIIII")  # magic, version, flags, rows, digests, recipes, paths, extras
+_ROOT_HEADER = struct.Struct(
+    "<4sHHIIQQQ32s"
+)  # magic, version, flags, shards, names, rows, files, size, digest
+_HAS_DIGEST = 0x40
+_HAS_RECIPE = 0x80
+_KIND_MASK = 0x0F
+
+Row = tuple[str, int, int, bytes, bytes, str]
+
+
+class EntryKind(IntEnum):
+    """What an entry of a manifest is."""
+
+    FILE = 0
+    EXECUTABLE = 1
+    FOLDER = 2
+    LINK = 3
+    REFERENCE = 4
+
+
+_EXTRA_KINDS = (EntryKind.LINK, EntryKind.REFERENCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One line of a root's table: a run of neighbouring rows, kept in one chunk.
+
+    ``digest`` names the chunk, ``logical`` is the digest of the rows' logical records.
+    """
+
+    first: str
+    last: str
+    rows: int
+    size: int
+    digest: bytes
+    logical: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A decoded root chunk: totals, the manifest's digest and its shards in path order."""
+
+    digest: bytes
+    rows: int
+    files: int
+    size: int
+    shards: tuple[Shard, ...]
+
+
+def records(rows: Sequence[Row]) -> bytes:
+    """Return the logical records of rows: what manifest and shard digests are computed over.
+
+    Each is ``kind digest size path NUL extra NUL`` in UTF-8, with numbers in decimal and the digest in
+    hexadecimal (empty where there is none); recipes are left out, since they only say how content is kept.
+    """
+    return "".join([f"{k} {d.hex()} {s} {p}\0{x}\0" for p, k, s, d, _, x in rows]).encode()
+
+
+def encode_shard(rows: Sequence[Row]) -> bytes:
+    """Return the columns of ``rows`` as one block."""
+    paths, kinds, sizes, digests, recipes, extras = zip(*rows, strict=True)
+    flags = bytes(
+        kind | (_HAS_DIGEST if digest else 0) | (_HAS_RECIPE if recipe else 0)
+        for kind, digest, recipe in zip(kinds, digests, recipes, strict=True)
+    )
+    digest_column = b"".join(digests)
+    recipe_column = b"".join(recipes)
+    path_column = ("\0".join(paths) + "\0").encode()
+    extra_column = "".join(
+        [extra + "\0" for kind, extra in zip(kinds, extras, strict=True) if kind >= EntryKind.LINK]
+    ).encode()
+    header = _SHARD_HEADER.pack(
+        SHARD_MAGIC,
+        VERSION,
+        0,
+        len(rows),
+        len(digest_column) // DIGEST,
+        len(recipe_column) // DIGEST,
+        len(path_column),
+        len(extra_column),
+    )
+    return b"".join((header, flags, _numbers(sizes), digest_column, recipe_column, path_column, extra_column))
+
+
+def decode_shard(data: bytes) -> list[Row]:
+    """Return the rows of a shard; raise IntegrityError when the block is not well formed."""
+    count, digests, recipes, path_bytes, extra_bytes = _header(_SHARD_HEADER, SHARD_MAGIC, "shard", data)[3:]
+    reader = _Reader(data, _SHARD_HEADER.size, "shard")
+    flags = reader.take(count)
+    sizes = reader.numbers(count)
+    digest_list = reader.digests(digests)
+    recipe_list = reader.digests(recipes)
+    paths = reader.names(path_bytes, count)
+    kinds = [flag & _KIND_MASK for flag in flags]
+    extras = reader.names(extra_bytes, sum(map(_EXTRA_KINDS.__contains__, kinds)))
+    reader.finish()
+    if kinds and max(kinds) > EntryKind.REFERENCE:
+        raise StoreTooNewError(
+            f"a manifest has an entry of kind {max(kinds)}, which this Artline does not know. Upgrade it"
+        )
+    return list(
+        zip(
+            paths,
+            kinds,
+            sizes,
+            _spread(flags, _HAS_DIGEST, digest_list),
+            _spread(flags, _HAS_RECIPE, recipe_list),
+            _spread_extras(kinds, extras),
+            strict=True,
+        )
+    )
+
+
+def encode_root(root: Root) -> bytes:
+    """Return a root as one block."""
+    shards = root.shards
+    names = "".join([f"{shard.first}\0{shard.last}\0" for shard in shards]).encode()
+    header = _ROOT_HEADER.pack(
+        ROOT_MAGIC, VERSION, 0, len(shards), len(names), root.rows, root.files, root.size, root.digest
+    )
+    return b"".join(
+        (
+            header,
+            _numbers([shard.rows for shard in shards]),
+            _numbers([shard.size for shard in shards]),
+            b"".join(shard.digest for shard in shards),
+            b"".join(shard.logical for shard in shards),
+            names,
+        )
+    )
+
+
+def decode_root(data: bytes) -> Root:
+    """Return the root in a block; raise IntegrityError when it is not well formed."""
+    count, name_bytes, rows, files, size, digest = _header(_ROOT_HEADER, ROOT_MAGIC, "root", data)[3:]
+    reader = _Reader(data, _ROOT_HEADER.size, "root")
+    counts = reader.numbers(count)
+    sizes = reader.numbers(count)
+    digests = reader.digests(count)
+    logicals = reader.digests(count)
+    names = reader.names(name_bytes, 2 * count)
+    reader.finish()
+    shards = tuple(map(Shard, names[::2], names[1::2], counts, sizes, digests, logicals))
+    return Root(digest, rows, files, size, shards)
+
+
+def _header(layout: struct.Struct, magic: bytes, what: str, data: bytes) -> tuple[Any, ...]:
+    if len(data) < layout.size or data[:4] != magic:
+        raise IntegrityError(f"a manifest {what} does not begin as one. Run: art fsck")
+    fields = layout.unpack_from(data)
+    if fields[1] > VERSION:
+        raise StoreTooNewError(
+            f"a manifest {what} is of format {fields[1]}, this Artline reads up to {VERSION}. Upgrade it"
+        )
+    return fields
+
+
+def _numbers(values: Sequence[int]) -> bytes:
+    column = array("Q", values)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def _spread(flags: bytes, bit: int, values: list[bytes]) -> list[bytes]:
+    if len(values) == len(flags):
+        return values
+    if not values:
+        return [b""] * len(flags)
+    rest = iter(values)
+    return [next(rest) if flag & bit else b"" for flag in flags]
+
+
+def _spread_extras(kinds: list[int], values: list[str]) -> list[str]:
+    if not values:
+        return [""] * len(kinds)
+    rest = iter(values)
+    return [next(rest) if kind in _EXTRA_KINDS else "" for kind in kinds]
+
+
+class _Reader:
+    """Cuts columns off a block and refuses one that is too short or too long."""
+
+    def __init__(self, data: bytes, start: int, what: str) -> None:
+        self.data = data
+        self.at = start
+        self.what = what
+
+    def take(self, length: int) -> bytes:
+        end = self.at + length
+        if end > len(self.data):
+            raise self.error()
+        piece = self.data[self.at : end]
+        self.at = end
+        return piece
+
+    def numbers(self, count: int) -> list[int]:
+        column = array("Q", self.take(8 * count))
+        if sys.byteorder == "big":
+            column.byteswap()
+        return column.tolist()
+
+    def digests(self, count: int) -> list[bytes]:
+        column = self.take(DIGEST * count)
+        return [column[i : i + DIGEST] for i in range(0, len(column), DIGEST)]
+
+    def names(self, length: int, count: int) -> list[str]:
+        try:
+            names = self.take(length).decode().split("\0")
+        except UnicodeDecodeError:
+            raise self.error() from None
+        if names.pop() or len(names) != count:
+            raise self.error()
+        return names
+
+    def finish(self) -> None:
+        if self.at != len(self.data):
+            raise self.error()
+
+    def error(self) -> IntegrityError:
+        return IntegrityError(f"a manifest {self.what} is damaged: its columns do not add up. Run: art fsck")
