@@ -19,9 +19,9 @@ def art(*arguments: str) -> str:
     command = [str(Path(sys.executable).with_name("art")), *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(
-            f"art {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-        )
+        said = done.stdout + done.stderr
+        raise SystemExit(f"art {' '.join(arguments)} ended with {done.returncode}:
+{said}")
     return done.stdout
 
 

@@ -1,0 +1,73 @@
+"""``python -m benchmarks``: measure, print the table, and write it where asked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.bench import CHECKOUT, Bench, Row
+from benchmarks.file_rows import insert_rows, large_rows, million_rows, small_rows
+from benchmarks.report import document, markdown, table
+from benchmarks.run_rows import import_rows, log_rows, short_rows
+
+GROUPS = {
+    "import": import_rows,
+    "short": short_rows,
+    "log": log_rows,
+    "small": small_rows,
+    "large": large_rows,
+    "insert": insert_rows,
+    "million": million_rows,
+}
+LONG = ("million",)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"some of: {', '.join(GROUPS)}"
+    )
+    parser.add_argument("--full", action="store_true", help="add 1,000,000 small files (about half an hour)")
+    parser.add_argument("--repeat", type=int, default=3, help="how often each figure is taken (default 3)")
+    parser.add_argument("--scale", type=float, default=1.0, help="shrink all sizes, to try the bench itself")
+    parser.add_argument("--work", type=Path, help="where to work (default: .bench/ in the checkout)")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the figures as JSON ('-': print it instead of the table)"
+    )
+    parser.add_argument("--docs", type=Path, metavar="FILE", help="write the table as Markdown")
+    parser.add_argument("--check", action="store_true", help="end with 1 when a target is missed")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    options = parse(sys.argv[1:])
+    groups = options.only or [name for name in GROUPS if options.full or name not in LONG]
+    base = options.work or CHECKOUT / ".bench"
+    base.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="bench-", dir=base))
+    bench = Bench(work, repeat=options.repeat, scale=options.scale)
+    rows: list[Row] = []
+    try:
+        for name in groups:
+            print(f"measuring: {name}", file=sys.stderr, flush=True)
+            rows += GROUPS[name](bench)
+    finally:
+        shutil.rmtree(work)
+    if options.json == "-":
+        print(json.dumps(document(rows), indent=2))
+    else:
+        print(table(rows))
+        if options.json:
+            Path(options.json).write_text(json.dumps(document(rows), indent=2) + "\n")
+    if options.docs:
+        options.docs.write_text(markdown(rows, options.repeat))
+    if options.check and any(row.passed is False for row in rows):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
