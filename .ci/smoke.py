@@ -20,8 +20,7 @@ def art(*arguments: str) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         said = done.stdout + done.stderr
-        raise SystemExit(f"art {' '.join(arguments)} ended with {done.returncode}:
-{said}")
+        raise SystemExit(f"art {' '.join(arguments)} ended with {done.returncode}:\n{said}")
     return done.stdout
 
 
