@@ -163,8 +163,6 @@ class ManifestBuilder:
     def __init__(self, sink: ShardSink, algorithm: Algorithm) -> None:
         self._sink = sink
         self._algorithm = algorithm
-        self._hasher = algorithm.hasher()
-        self._hasher.update(MANIFEST_HEADER)
         self._rows: list[Row] = []
         self._shards: list[Shard] = []
         self._files = 0
@@ -201,13 +199,12 @@ class ManifestBuilder:
             self._rows = []
         rows = sum(shard.rows for shard in self._shards)
         size = sum(shard.size for shard in self._shards)
-        root = Root(self._hasher.digest(), rows, self._files, size, tuple(self._shards))
+        root = Root(_digest(self._shards, self._algorithm), rows, self._files, size, tuple(self._shards))
         return Built(root.digest, self._sink(encode_root(root), root=True), rows, self._files, size)
 
     def _emit(self, rows: list[Row], start: int, end: int) -> int:
         part = rows[start:end]
         logical = records(part)
-        self._hasher.update(logical)
         self._files += sum(row[1] != EntryKind.FOLDER for row in part)
         digest = self._sink(encode_shard(part), root=False)
         size = sum(row[2] for row in part)
@@ -293,17 +290,18 @@ class Manifest:
 
     def check(self) -> None:
         """Read everything and raise IntegrityError unless digests, order and totals are right."""
-        hasher = self._algorithm.hasher()
-        hasher.update(MANIFEST_HEADER)
         last, count = "", 0
-        for rows in self.rows():
+        for shard, rows in zip(self.root.shards, self.rows(), strict=True):
             paths = [row[0] for row in rows]
             if paths[0] <= last or any(map(str.__ge__, paths, paths[1:])):
                 raise IntegrityError(f"a manifest's rows are not in order near '{paths[0]}'. Run: art fsck")
+            if self._algorithm.hash(records(rows)) != shard.logical:
+                raise IntegrityError(
+                    f"the manifest shard from '{paths[0]}' has another digest. Run: art fsck"
+                )
             last = paths[-1]
             count += len(rows)
-            hasher.update(records(rows))
-        if hasher.digest() != self.digest or count != self.root.rows:
+        if _digest(self.root.shards, self._algorithm) != self.digest or count != self.root.rows:
             raise IntegrityError("a manifest's entries do not match its digest. Run: art fsck")
 
     def _load(self, index: int) -> list[Row]:
@@ -327,3 +325,12 @@ def check_rows(rows: Sequence[Row]) -> None:
         if row[1] == EntryKind.LINK:
             check_path(row[0])
             check_link_target(row[0], row[5])
+
+
+def _digest(shards: Sequence[Shard], algorithm: Algorithm) -> bytes:
+    # Boundaries follow from the paths alone, so this is a digest of the entries, not of how they are kept.
+    hasher = algorithm.hasher()
+    hasher.update(MANIFEST_HEADER)
+    for shard in shards:
+        hasher.update(shard.logical)
+    return hasher.digest()

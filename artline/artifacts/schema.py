@@ -1,0 +1,153 @@
+"""Tables of projects, artifacts, their versions, and which run made or used them.
+
+Times are seconds since 1970, JSON is text, digests are raw. Rows of versions are never removed: a number
+is not given twice, and lineage keeps telling what once was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from artline.storage.schema import metadata
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+    from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
+
+__all__ = [
+    "artifact",
+    "artifact_alias",
+    "artifact_edge",
+    "artifact_event",
+    "artifact_tag",
+    "artifact_version",
+    "project",
+    "upsert",
+]
+
+_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+project = sa.Table(
+    "project",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("entity", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.UniqueConstraint("entity", "name"),
+)
+
+artifact = sa.Table(
+    "artifact",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("project_id", _ID, sa.ForeignKey("project.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("next_version", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("project_id", "name"),
+)
+
+artifact_version = sa.Table(
+    "artifact_version",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("artifact_id", _ID, sa.ForeignKey("artifact.id"), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),  # of the manifest's logical entries
+    sa.Column("root", sa.LargeBinary, nullable=False),  # of the chunk that holds the manifest's root
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("file_count", sa.BigInteger, nullable=False),
+    sa.Column("metadata", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+    sa.Column("deleted_at", sa.Double),
+    sa.UniqueConstraint("artifact_id", "number"),
+    sa.Index(None, "artifact_id", "digest"),
+)
+
+artifact_alias = sa.Table(
+    "artifact_alias",
+    metadata,
+    sa.Column(
+        "artifact_id",
+        _ID,
+        sa.ForeignKey("artifact.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column(
+        "version_id",
+        _ID,
+        sa.ForeignKey("artifact_version.id"),
+        nullable=False,
+    ),
+    sa.Column("moved_at", sa.Double, nullable=False),
+    sa.Index(None, "version_id"),
+)
+
+artifact_tag = sa.Table(
+    "artifact_tag",
+    metadata,
+    sa.Column(
+        "version_id",
+        _ID,
+        sa.ForeignKey("artifact_version.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("name", sa.Text, primary_key=True),
+)
+
+artifact_event = sa.Table(
+    "artifact_event",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column(
+        "version_id",
+        _ID,
+        sa.ForeignKey("artifact_version.id"),
+        nullable=False,
+    ),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("run", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Index(None, "version_id"),
+)
+
+artifact_edge = sa.Table(
+    "artifact_edge",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column(
+        "version_id",
+        _ID,
+        sa.ForeignKey("artifact_version.id"),
+        nullable=False,
+    ),
+    sa.Column("run", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),  # "input" or "output", seen from the run
+    sa.Column("use_as", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.UniqueConstraint("version_id", "run", "role"),
+    sa.Index(None, "run", "role"),
+)
+
+
+def upsert(conn: sa.Connection, table: sa.Table) -> SQLiteInsert | PostgresInsert:
+    """Return the connection's own INSERT, which has ``on_conflict_do_update`` and ``…_do_nothing``."""
+    if conn.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
