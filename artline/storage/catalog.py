@@ -1,0 +1,358 @@
+"""The catalog: one transactional database (SQLite file or PostgreSQL) that every room keeps its rows in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import IntegrityError as ConstraintError
+
+from artline.errors import (
+    AuthError,
+    IntegrityError,
+    MissingExtraError,
+    StoreFullError,
+    StoreLockedError,
+    StoreTooNewError,
+    StoreUnavailableError,
+    UsageError,
+)
+from artline.storage.migrations import latest_revision, revisions, upgrade
+from artline.storage.schema import metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+    from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+__all__ = ["Catalog", "latest_revision", "metadata", "migrate", "sqlite_url"]
+
+_MIGRATION_LOCK = 0x6172746C696E65  # the PostgreSQL advisory lock taken while migrating: "artline"
+
+
+def sqlite_url(path: str | os.PathLike[str]) -> str:
+    """Return the catalog URL of a SQLite file."""
+    return sa.URL.create("sqlite", database=os.fspath(path)).render_as_string(hide_password=False)
+
+
+class Catalog:
+    """A database with the store's schema. Safe to share between threads; each process opens its own."""
+
+    def __init__(self, engine: sa.Engine, place: str) -> None:
+        self._engine = engine
+        self.place = place
+        self.dialect: str = engine.dialect.name
+        self._revision = ""
+
+    @classmethod
+    def open(cls, url: str, *, lock_timeout: float = 30.0, upgrade_schema: bool = True) -> Catalog:
+        """Open the catalog at ``url``, creating it or migrating an older schema.
+
+        ``lock_timeout`` is how many seconds a transaction waits for another writer. With
+        ``upgrade_schema`` false an older schema is left as it is. Raises StoreTooNewError,
+        StoreLockedError, StoreUnavailableError, IntegrityError (not a database, or a damaged one),
+        AuthError, UsageError (a URL of another kind).
+        """
+        parsed = _parse(url)
+        place = parsed.render_as_string(hide_password=True)
+        if parsed.get_backend_name() == "sqlite":
+            place = parsed.database or ""
+            _make_folder(Path(place).parent)
+            engine = _sqlite_engine(parsed, lock_timeout)
+        else:
+            engine = _postgres_engine(parsed, lock_timeout)
+        catalog = cls(engine, place)
+        try:
+            catalog._check_schema(upgrade_schema, lock_timeout)
+        except BaseException:
+            catalog.close()
+            raise
+        os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
+        return catalog
+
+    @property
+    def revision(self) -> str:
+        """The revision of the schema in the database ("" before it has one)."""
+        return self._revision
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Read one consistent snapshot; nothing can be changed through it on PostgreSQL."""
+        with _mapped(self.place), self._connect("read") as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Run one transaction: committed and durable when the block ends, rolled back when it raises.
+
+        On SQLite writers run one after the other (BEGIN IMMEDIATE). On PostgreSQL they run side by
+        side (READ COMMITTED): take ``serialize`` where two writers must not interleave. Keep it short.
+        Constraint violations come out as ``sqlalchemy.exc.IntegrityError``.
+        """
+        with _mapped(self.place), self._connect("write") as connection, connection.begin():
+            yield connection
+
+    def serialize(self, connection: sa.Connection, name: str) -> None:
+        """Hold off other transactions that serialize on ``name``, until this one ends."""
+        if self.dialect == "postgresql":
+            connection.execute(
+                sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
+            )
+
+    def now(self, connection: sa.Connection) -> float:
+        """Return the time in seconds since 1970 by the one clock every client of this catalog shares."""
+        if self.dialect == "postgresql":
+            return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)
+        return time.time()
+
+    def upsert(self, table: sa.Table) -> SQLiteInsert | PostgresInsert:
+        """Return the dialect's INSERT, which has ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
+        if self.dialect == "postgresql":
+            from sqlalchemy.dialects import postgresql
+
+            return postgresql.insert(table)
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
+
+    def close(self) -> None:
+        """Close every pooled connection. The catalog can still be used, and opens new ones then."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _connect(self, mode: str) -> Iterator[sa.Connection]:
+        options: dict[str, Any] = {"artline_mode": mode}
+        if self.dialect == "postgresql":
+            options["isolation_level"] = "REPEATABLE READ" if mode == "read" else "READ COMMITTED"
+            options["postgresql_readonly"] = mode == "read"
+        with self._engine.connect() as connection:
+            yield connection.execution_options(**options)
+
+    def _check_schema(self, upgrade_schema: bool, lock_timeout: float) -> None:
+        self._revision = self._read_revision()
+        if self._revision == latest_revision() or not upgrade_schema:
+            return
+        if self.dialect == "sqlite":
+            with _mapped(self.place), _file_lock(Path(self.place + ".lock"), lock_timeout):
+                self._enable_wal()
+                self._migrate()
+        else:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        with self.write() as connection:
+            if self.dialect == "postgresql":
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            if self._read_revision(connection) != latest_revision():
+                upgrade(connection)
+        self._revision = latest_revision()
+
+    def _enable_wal(self) -> None:
+        with contextlib.closing(sqlite3.connect(self.place, timeout=30.0)) as raw:
+            raw.execute("PRAGMA journal_mode=WAL")
+
+    def _read_revision(self, connection: sa.Connection | None = None) -> str:
+        if connection is None:
+            with self.read() as fresh:
+                return self._read_revision(fresh)
+        if not _has_table(connection, "alembic_version"):
+            return ""
+        revision = str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or "")
+        if revision and revision not in revisions():
+            raise StoreTooNewError(
+                f"the catalog {self.place} has schema {revision}, newer than this Artline knows "
+                f"(up to {latest_revision()}). Upgrade: pip install --upgrade artline"
+            )
+        return revision
+
+
+def migrate(url: str, *, dry_run: bool = False) -> tuple[str, str]:
+    """Migrate the catalog at ``url``; return its revision before and after (with ``dry_run``: would be)."""
+    catalog = Catalog.open(url, upgrade_schema=False)
+    before = catalog.revision
+    catalog.close()
+    if not dry_run:
+        Catalog.open(url).close()
+    return before, latest_revision()
+
+
+def _parse(url: str) -> sa.URL:
+    if "://" not in url and not url.startswith("sqlite:"):
+        url = sqlite_url(Path(url).expanduser().absolute())
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        backend = ""
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise UsageError("the catalog must be a file: an in-memory SQLite database cannot be shared")
+        return parsed
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    raise UsageError(
+        f"the catalog URL '{url.split('@')[-1]}' is neither SQLite nor PostgreSQL. "
+        "Write a path, sqlite:///… or postgresql+psycopg://…"
+    )
+
+
+def _sqlite_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        connect_args={"timeout": lock_timeout, "check_same_thread": False},
+        pool_size=8,
+        max_overflow=64,
+        pool_timeout=lock_timeout,
+    )
+
+    @event.listens_for(engine, "connect")
+    def connect(raw: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+        raw.isolation_level = None  # the "begin" listener below says which kind of BEGIN
+        raw.execute("PRAGMA synchronous=FULL")
+        raw.execute("PRAGMA foreign_keys=ON")
+        raw.execute("PRAGMA cache_size=-16384")
+        raw.execute("PRAGMA temp_store=FILE")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        mode = connection.get_execution_options().get("artline_mode")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == "write" else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
+    timeout = int(lock_timeout * 1000)
+    try:
+        return sa.create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=4,
+            max_overflow=60,
+            pool_timeout=lock_timeout,
+            connect_args={
+                "connect_timeout": max(2, min(int(lock_timeout), 30)),
+                "options": f"-c lock_timeout={timeout} -c idle_in_transaction_session_timeout=600000",
+                "application_name": "artline",
+            },
+        )
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            "a PostgreSQL catalog needs psycopg. Install it: pip install 'artline[postgres]'"
+        ) from error
+
+
+def _has_table(connection: sa.Connection, name: str) -> bool:
+    if connection.dialect.name == "sqlite":
+        statement = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name"
+    else:
+        statement = "SELECT 1 WHERE to_regclass(:name) IS NOT NULL"
+    return connection.scalar(sa.text(statement), {"name": name}) is not None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise AuthError(f"no permission to create {folder}. Check the owner of its parent") from error
+    except OSError as error:
+        raise StoreUnavailableError(f"cannot create {folder}: {error.strerror}. Check the path") from error
+
+
+@contextlib.contextmanager
+def _file_lock(path: Path, timeout: float) -> Iterator[None]:
+    """Let one process (and one thread of it) create or migrate a SQLite catalog at a time."""
+    import fcntl
+
+    deadline = time.monotonic() + timeout
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StoreLockedError(
+                        f"another process has been migrating {path.with_suffix('')} for {timeout:g} s. "
+                        "Wait for it to end and try again"
+                    ) from None
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _mapped(place: str) -> Generator[None]:
+    """Turn the driver's errors into Artline's."""
+    try:
+        yield
+    except ConstraintError:
+        raise
+    except DBAPIError as error:
+        raise _translate(error, place) from error
+    except sa.exc.TimeoutError as error:
+        raise StoreLockedError(
+            f"every connection to the catalog {place} stayed in use. Try again with fewer threads"
+        ) from error
+    except sqlite3.Error as error:
+        raise _translate_sqlite(error, place) from error
+
+
+def _translate(error: DBAPIError, place: str) -> Exception:
+    if isinstance(error.orig, sqlite3.Error):
+        return _translate_sqlite(error.orig, place)
+    code = getattr(error.orig, "sqlstate", None) or ""
+    text = " ".join(str(error.orig).split())
+    if code in ("55P03", "40P01", "40001"):
+        return StoreLockedError(f"the catalog {place} is locked by another writer: {text}. Try again")
+    if code == "53100":
+        return StoreFullError(f"the disk under the catalog {place} is full. Free space and try again")
+    if code in ("28000", "28P01", "42501"):
+        return AuthError(f"the catalog {place} refused the login: {text}. Check user and password")
+    if code in ("XX001", "XX002"):
+        return IntegrityError(f"the catalog {place} is damaged: {text}. Restore the database from a backup")
+    if not code or code[:2] in ("08", "57", "53", "3D"):
+        return StoreUnavailableError(
+            f"the catalog {place} is out of reach: {text}. Check that the database server runs"
+        )
+    return error
+
+
+def _translate_sqlite(error: sqlite3.Error, place: str) -> Exception:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
+        return StoreLockedError(
+            f"the catalog {place} stayed locked by another process. Wait for it to end and try again "
+            "(ART_LOCK_TIMEOUT sets how long to wait)"
+        )
+    if name == "SQLITE_FULL":
+        return StoreFullError(f"the disk under the catalog {place} is full. Free space and try again")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return IntegrityError(
+            f"the catalog {place} is damaged ({error}). Restore it from a backup; the packs in the bucket "
+            "still hold every chunk"
+        )
+    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")) or (
+        name.startswith("SQLITE_CANTOPEN") and not _writable(place)
+    ):
+        return AuthError(f"no permission to write the catalog {place}. Check its owner and mode")
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_IOERR")):
+        return StoreUnavailableError(
+            f"the catalog {place} cannot be opened or read ({error}). Check the disk and the path"
+        )
+    return error
+
+
+def _writable(place: str) -> bool:
+    return os.access(place if os.path.exists(place) else os.path.dirname(place) or ".", os.W_OK | os.R_OK)
