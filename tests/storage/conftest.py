@@ -5,35 +5,33 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder on a file system of its own that holds 4 MiB.
+def on_small_disk(tmp_path: Path) -> Callable[[str], str]:
+    """Return a function that runs Python code in a folder on a disk of 8 MiB and returns what it printed.
 
-    It is a tmpfs mounted in a mount namespace of its own (no rights needed) and reached through /proc.
+    The disk is a tmpfs in a mount namespace of the process's own, which needs no rights.
     """
     folder = tmp_path / "small"
     folder.mkdir()
-    script = f"mount -t tmpfs -o size=4m tmpfs '{folder}' && echo ready && exec cat"
-    namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-Urm"]
-    keeper = subprocess.Popen(
-        [*namespace, "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert keeper.stdin is not None
-    assert keeper.stdout is not None
-    try:
-        assert keeper.stdout.readline() == "ready\n", "cannot mount a tmpfs in a namespace of its own"
-        yield Path(f"/proc/{keeper.pid}/root{folder}")
-    finally:
-        keeper.stdin.close()
-        keeper.wait()
-        keeper.stdout.close()
+
+    def run(code: str) -> str:
+        namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-Urm"]
+        script = 'mount -t tmpfs -o size=8m tmpfs "$1" && cd "$1" && exec "$2" -c "$3"'
+        command = [*namespace, "sh", "-c", script, "sh", str(folder), sys.executable, textwrap.dedent(code)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

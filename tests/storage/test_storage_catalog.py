@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from artline.errors import (
     ArtlineError,
     AuthError,
     IntegrityError,
-    StoreFullError,
     StoreLockedError,
     StoreTooNewError,
     StoreUnavailableError,
@@ -196,13 +195,25 @@ class TestSQLiteCatalog(CatalogSuite):
         with pytest.raises(StoreUnavailableError):
             Catalog.open(str(tmp_path / "catalog.db"))
 
-    def test_disk_full(self, small_disk: Path) -> None:
-        catalog = Catalog.open(str(small_disk / "catalog.db"))
-        with pytest.raises(StoreFullError, match="full"), catalog.write() as connection:
-            connection.execute(META.insert(), [{"key": str(n), "value": "x" * 900} for n in range(20_000)])
-        with catalog.read() as connection:
-            assert connection.execute(META.select()).all() == []
-        catalog.close()
+    def test_disk_full(self, on_small_disk: Callable[[str], str]) -> None:
+        printed = on_small_disk(
+            """
+            from artline.errors import StoreFullError
+            from artline.storage.catalog import Catalog
+            from artline.storage.schema import store_meta
+            catalog = Catalog.open("catalog.db")
+            try:
+                with catalog.write() as connection:
+                    rows = [{"key": str(n), "value": "x" * 900} for n in range(20_000)]
+                    connection.execute(store_meta.insert(), rows)
+            except StoreFullError as error:
+                print(error)
+            with catalog.read() as connection:
+                print(connection.execute(store_meta.select()).all())
+            """
+        )
+        assert "is full. Free space" in printed
+        assert printed.endswith("[]\n")
 
     def test_no_permission(self, unprivileged: list[str], foreign_folder: Path) -> None:
         Catalog.open(str(foreign_folder / "catalog.db")).close()
