@@ -1,0 +1,290 @@
+"""Exact reads of metric history: rows merged by step, whole or page by page.
+
+Rows are sorted by step, then time. Rows of one step become one record, unless both hold a value for the same
+key: then nothing is overwritten and the later one is a record of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import lt
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from artline.errors import IntegrityError
+from artline.runs.attributes import lookup_text
+from artline.runs.columns import JSON, decode_axis, decode_column
+from artline.runs.schema import metric_chunk, metric_group, metric_key
+
+if TYPE_CHECKING:
+    from artline.storage.catalog import Catalog
+
+__all__ = ["STEP", "Metric", "list_metrics", "read_history", "scan_history", "thin_records"]
+
+STEP, TIME, RUNTIME = "_step", "_timestamp", "_runtime"
+_PAGE_ROWS = 8192
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A key of a run's history: how many rows hold it."""
+
+    stream: str
+    key: str
+    row_count: int
+
+
+@dataclass(slots=True)
+class _Group:
+    """The wanted columns of keys logged together: ordinal to key and kind, then the rows themselves."""
+
+    id: int
+    ordinals: list[int] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    columns: list[list[Any]] = field(default_factory=list)
+
+
+def list_metrics(conn: sa.Connection, run: int, stream: str | None = None) -> list[Metric]:
+    """Return every key of a run with its number of rows, by stream and key."""
+    query = (
+        sa.select(metric_key.c.stream, metric_key.c.key, sa.func.sum(metric_group.c.row_count))
+        .join(metric_group, metric_group.c.id == metric_key.c.metric_group_id)
+        .where(metric_key.c.run_id == run)
+        .group_by(metric_key.c.stream, metric_key.c.key)
+        .order_by(metric_key.c.stream, metric_key.c.key)
+    )
+    if stream is not None:
+        query = query.where(metric_key.c.stream == stream)
+    return [Metric(found, key, int(count)) for found, key, count in conn.execute(query)]
+
+
+def read_history(
+    conn: sa.Connection,
+    run: int,
+    *,
+    stream: str,
+    origin: float,
+    keys: Sequence[str] | None = None,
+    min_step: int | None = None,
+    max_step: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return the records of a run, steps from ``min_step`` up to and including ``max_step``.
+
+    A record holds ``_step``, ``_timestamp``, ``_runtime`` (seconds after ``origin``) and the keys that
+    were logged. With ``keys`` only those columns are read, and only rows that hold one of them.
+    """
+    low = _LOWEST if min_step is None else min_step
+    high = _HIGHEST if max_step is None else max_step
+    groups = _find_groups(conn, run, stream, keys)
+    _load(conn, groups, low, high)
+    return _merge([group for group in groups if group.steps], origin, low, high)
+
+
+def scan_history(
+    catalog: Catalog,
+    run: int,
+    *,
+    stream: str,
+    origin: float,
+    keys: Sequence[str] | None = None,
+    min_step: int | None = None,
+    max_step: int | None = None,
+    page_size: int = 1000,
+) -> Iterator[dict[str, Any]]:
+    """Yield the records that ``read_history`` returns with a bounded number of rows in memory.
+
+    Each page is its own short read, of about ``page_size`` rows and no less than one chunk.
+    """
+    low = _LOWEST if min_step is None else min_step
+    last = _HIGHEST if max_step is None else max_step
+    while low <= last:
+        with catalog.read() as conn:
+            groups = _find_groups(conn, run, stream, keys)
+            high = _page_end(conn, groups, low, last, max(page_size, _PAGE_ROWS))
+            if high is None:
+                return
+            _load(conn, groups, low, high)
+        yield from _merge([group for group in groups if group.steps], origin, low, high)
+        low = high + 1
+
+
+def thin_records(records: list[dict[str, Any]], samples: int) -> list[dict[str, Any]]:
+    """Return at most ``samples`` records that keep the shape: of each stretch the rows of every key's
+    smallest and largest value, and the first and the last record.
+
+    With more keys than there is room for, rows at even distances.
+    """
+    if samples <= 0 or len(records) <= samples:
+        return records
+    keys = {
+        key
+        for record in records
+        for key, value in record.items()
+        if not key.startswith("_") and isinstance(value, (int, float))
+    }
+    stretches = (samples - 2) // (2 * max(1, len(keys)))
+    if stretches < 1:
+        if samples == 1:
+            return records[-1:]
+        stride = (len(records) - 1) / (samples - 1)
+        return [records[round(index * stride)] for index in range(samples)]
+    kept = {0, len(records) - 1}
+    for index in range(stretches):
+        begin, end = (len(records) * part // stretches for part in (index, index + 1))
+        for key in keys:
+            values = [
+                (record[key], at)
+                for at, record in enumerate(records[begin:end], begin)
+                if isinstance(record.get(key), (int, float)) and not math.isnan(record[key])
+            ]
+            if values:
+                kept.add(min(values)[1])
+                kept.add(max(values, key=lambda pair: pair[0])[1])
+    return [records[at] for at in sorted(kept)]
+
+
+def _find_groups(conn: sa.Connection, run: int, stream: str, keys: Sequence[str] | None) -> list[_Group]:
+    table = metric_key.c
+    columns = (table.metric_group_id, table.ordinal, table.key, table.kind)
+    base = (
+        sa.select(*columns)
+        .where(table.run_id == run, table.stream == stream)
+        .order_by(table.metric_group_id, table.ordinal)
+    )
+    queries = [base]
+    if keys is not None:
+        names = [lookup_text(key) for key in dict.fromkeys(keys)]
+        queries = [base.where(table.lookup.in_(names[at : at + 500])) for at in range(0, len(names), 500)]
+    groups: dict[int, _Group] = {}
+    for query in queries:
+        for group_id, ordinal, key, kind in conn.execute(query):
+            group = groups.get(group_id)
+            if group is None:
+                group = groups[group_id] = _Group(group_id)
+            group.ordinals.append(ordinal)
+            group.keys.append(key)
+            group.kinds.append(kind)
+    return list(groups.values())
+
+
+def _page_end(conn: sa.Connection, groups: Sequence[_Group], low: int, last: int, rows: int) -> int | None:
+    """Return the step up to which about ``rows`` rows lie from ``low`` on; None when there are none."""
+    table = metric_chunk.c
+    ends: list[tuple[int, int]] = []
+    ids = [group.id for group in groups]
+    for at in range(0, len(ids), 500):
+        ends += [
+            (step_max, count)
+            for step_max, count in conn.execute(
+                sa.select(table.step_max, table.count)
+                .where(
+                    table.metric_group_id.in_(ids[at : at + 500]),
+                    table.level == 0,
+                    table.ordinal == 0,
+                    table.step_max >= low,
+                    table.step_min <= last,
+                )
+                .order_by(table.step_max)
+                .limit(rows)
+            )
+        ]
+    total = 0
+    for step_max, count in sorted(ends):
+        total += count
+        if total >= rows:
+            return min(step_max, last)
+    return last if ends else None
+
+
+def _load(conn: sa.Connection, groups: Sequence[_Group], low: int, high: int) -> None:
+    """Read the chunks of the groups that touch the steps from ``low`` to ``high``."""
+    alike: dict[tuple[int, ...], list[_Group]] = {}
+    for group in groups:
+        group.columns = [[] for _ in group.keys]
+        alike.setdefault(tuple(group.ordinals), []).append(group)
+    for ordinals, members in alike.items():
+        for at in range(0, len(members), 500):
+            _load_alike(conn, members[at : at + 500], ordinals, low, high)
+
+
+def _load_alike(
+    conn: sa.Connection, groups: Sequence[_Group], ordinals: tuple[int, ...], low: int, high: int
+) -> None:
+    table = metric_chunk.c
+    query = (
+        sa.select(table.metric_group_id, table.ordinal, table.payload)
+        .where(table.metric_group_id.in_([group.id for group in groups]), table.level == 0)
+        .order_by(table.metric_group_id, table.ordinal, table.seq)
+    )
+    if len(ordinals) <= 500:
+        query = query.where(table.ordinal.in_([0, *ordinals]))
+    if low > _LOWEST:
+        query = query.where(table.step_max >= low)
+    if high < _HIGHEST:
+        query = query.where(table.step_min <= high)
+    by_id = {group.id: group for group in groups}
+    places = {ordinal: index for index, ordinal in enumerate(ordinals)}
+    for group_id, ordinal, payload in conn.execute(query):
+        group = by_id[group_id]
+        if ordinal == 0:
+            steps, times = decode_axis(payload)
+            group.steps += steps
+            group.times += times
+        elif ordinal in places:
+            values = decode_column(payload)
+            index = places[ordinal]
+            group.columns[index] += list(map(json.loads, values)) if group.kinds[index] == JSON else values
+    for group in groups:
+        if any(len(column) != len(group.steps) for column in group.columns):
+            raise IntegrityError(
+                f"metric group {group.id} holds {len(group.steps)} rows of steps and another number of values"
+            )
+
+
+def _merge(groups: Sequence[_Group], origin: float, low: int, high: int) -> list[dict[str, Any]]:
+    if len(groups) == 1:
+        group = groups[0]
+        steps = group.steps
+        if all(map(lt, steps, steps[1:])) and low <= steps[0] and steps[-1] <= high:
+            return _records(group, origin)
+    order = sorted(
+        (step, time, which, at)
+        for which, group in enumerate(groups)
+        for at, (step, time) in enumerate(zip(group.steps, group.times, strict=True))
+        if low <= step <= high
+    )
+    records: list[dict[str, Any]] = []
+    current: dict[str, Any] = {}
+    names = [group.keys for group in groups]
+    rows = [list(zip(*group.columns, strict=True)) for group in groups]
+    for step, time, which, at in order:
+        keys = names[which]
+        if current.get(STEP) != step or not current.keys().isdisjoint(keys):
+            current = {STEP: step}
+            records.append(current)
+        current[TIME] = time
+        current[RUNTIME] = time - origin
+        current.update(zip(keys, rows[which][at], strict=True))
+    return records
+
+
+def _records(group: _Group, origin: float) -> list[dict[str, Any]]:
+    axis = zip(group.steps, group.times, strict=True)
+    if len(group.keys) == 1:
+        key = group.keys[0]
+        return [
+            {STEP: step, TIME: time, RUNTIME: time - origin, key: value}
+            for (step, time), value in zip(axis, group.columns[0], strict=True)
+        ]
+    records = [{STEP: step, TIME: time, RUNTIME: time - origin} for step, time in axis]
+    for record, row in zip(records, zip(*group.columns, strict=True), strict=True):
+        record.update(zip(group.keys, row, strict=True))
+    return records
