@@ -67,6 +67,16 @@ class Settings:
     lock_timeout: float = 30.0
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
+    @property
+    def catalog_url(self) -> str:
+        """The URL of the catalog, or the path of the SQLite file under ``root``."""
+        return self.catalog or str(self.root / "catalog.db")
+
+    @property
+    def bucket_url(self) -> str:
+        """The URL of the bucket, or the path of the folder under ``root``."""
+        return self.bucket or str(self.root / "bucket")
+
 
 def load_settings(*, start: str | os.PathLike[str] | None = None, **overrides: Any) -> Settings:
     """Resolve every setting, looking for ``art.toml`` from ``start`` (the working folder) upwards.
