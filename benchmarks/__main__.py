@@ -46,7 +46,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main() -> None:
     options = parse(sys.argv[1:])
     groups = options.only or [name for name in GROUPS if options.full or name not in LONG]
-    base = options.work or CHECKOUT / ".bench"
+    base = (options.work or CHECKOUT / ".bench").resolve()
     base.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="bench-", dir=base))
     bench = Bench(work, repeat=options.repeat, scale=options.scale)
