@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from services.leash import die_with_parent
 from services.postgres import Postgres
 from services.seaweed import BUCKET, Seaweed
 
 FOREIGN = ("ART_", "AWS_", "FSSPEC_", "WANDB_", "PG")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a worker process, and so its servers, end with the session that started it."""
+    if hasattr(config, "workerinput"):
+        die_with_parent(os.getppid(), signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,16 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
+def die_with_parent(parent: int, signal_number: int) -> None:
+    """Ask the kernel to send this process a signal when its parent ends (Linux only)."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+        if os.getppid() != parent:  # it died before the wish was known
+            raise SystemExit(1)
+
+
 def main(arguments: list[str]) -> None:
     options, command = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     parent, signal_number = int(options[0]), int(options[1])
@@ -25,12 +35,7 @@ def main(arguments: list[str]) -> None:
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
         os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-        if os.getppid() != parent:  # it died before the wish was known
-            raise SystemExit(1)
+    die_with_parent(parent, signal_number)
     os.execvp(command[0], command)
 
 
