@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from artline.runs.schema import run_attr, upsert
 
-__all__ = ["Attribute", "attribute", "clean_text", "flatten", "lookup_text", "nest", "write_attributes"]
+__all__ = ["Attribute", "attribute", "clean_text", "lookup_text", "write_attributes"]
 
 # PostgreSQL refuses index rows beyond a third of a page, so long texts are indexed by prefix and hash.
 _LONGEST_TEXT = 400
@@ -50,37 +50,6 @@ def attribute(value: Any) -> Attribute:
 def clean_text(text: str) -> str:
     """Return text that every database takes: no NUL, no lone surrogates."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Spread nested mappings over dotted keys; an empty mapping stays a value."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
-def nest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo ``flatten``. A key whose parent is a plain value stays dotted."""
-    nested: dict[str, Any] = {}
-    for name, value in values.items():
-        *parents, leaf = name.split(".")
-        place = nested
-        for parent in parents:
-            inner = place.setdefault(parent, {})
-            if not isinstance(inner, dict):
-                nested[name] = value
-                break
-            place = inner
-        else:
-            if isinstance(place.get(leaf), dict) and place[leaf]:
-                nested[name] = value
-            else:
-                place[leaf] = value
-    return nested
 
 
 def write_attributes(

@@ -69,28 +69,26 @@ def append_output(conn: sa.Connection, run: int, start: int, pieces: Sequence[Ou
     return start + size
 
 
-def read_output(
-    conn: sa.Connection, run: int, after: int = 0, stream: str | None = None
-) -> Iterator[OutputPiece]:
-    """Yield the pieces of a run's output from the cursor ``after`` on, one chunk in memory at a time."""
+def read_output(conn: sa.Connection, run: int, after: int = 0) -> list[OutputPiece]:
+    """Return the pieces of one chunk of a run's output, from the cursor ``after`` on; none at the end."""
     table = run_console.c
-    while True:
-        row = conn.execute(
-            sa.select(table.start, table.size, table.payload)
-            .where(table.run_id == run, table.start + table.size > after)
-            .order_by(table.start)
-            .limit(1)
-        ).first()
-        if row is None:
-            return
-        at = row.start
-        for piece in _decode(row.payload):
-            end = at + len(piece.data)
-            if end > after and stream in (None, piece.stream):
-                data = piece.data[max(0, after - at) :]
-                yield OutputPiece(piece.stream, piece.time, data, piece.writer, end)
-            at = end
-        after = row.start + row.size
+    row = conn.execute(
+        sa.select(table.start, table.payload)
+        .where(table.run_id == run, table.start + table.size > after)
+        .order_by(table.start)
+        .limit(1)
+    ).first()
+    if row is None:
+        return []
+    pieces = []
+    at = row.start
+    for piece in _decode(row.payload):
+        end = at + len(piece.data)
+        if end > after:
+            data = piece.data[max(0, after - at) :]
+            pieces.append(OutputPiece(piece.stream, piece.time, data, piece.writer, end))
+        at = end
+    return pieces
 
 
 def tail_start(conn: sa.Connection, run: int, lines: int) -> int:

@@ -1,0 +1,363 @@
+"""The runs of one store: taken in from journals, found, read, edited."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from artline.artifacts.projects import find_project, list_projects
+from artline.errors import RunNotFoundError
+from artline.runs.attributes import clean_text, write_attributes
+from artline.runs.config import flatten
+from artline.runs.definitions import SummaryBuilder
+from artline.runs.history import Metric, list_metrics, read_history, scan_history
+from artline.runs.ingest import Drain, Ingestion
+from artline.runs.intake import set_tags
+from artline.runs.listing import Cursor, Page, RunRecord, count_runs, find_runs, get_run
+from artline.runs.output import OutputPiece, read_output, tail_start
+from artline.runs.records import HISTORY, SYSTEM
+from artline.runs.schema import run, run_file
+from artline.runs.values import to_json
+from artline.settings import Settings, load_settings
+from artline.storage.catalog import Catalog, sqlite_url
+
+if TYPE_CHECKING:
+    from artline.artifacts.artifact import Artifact
+    from artline.artifacts.store import ArtifactStore
+
+__all__ = ["RunFile", "RunStore", "WaitingJournal"]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingJournal:
+    """A journal that is still there, with the bytes of it that are not in the catalog yet."""
+
+    entity: str
+    project: str
+    run_id: str
+    writer: str
+    path: Path
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A file of a run: POSIX name under ``run.dir``, where it lies, size in bytes, time of last change."""
+
+    name: str
+    path: Path
+    size: int
+    modified: float
+    policy: str
+
+
+class RunStore:
+    """Reads and edits runs. Nothing is taken in from journals unless ``ingest`` is called. Thread-safe.
+
+    ``project`` is a name; runs of another entity than the settings' are reached with ``entity``.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self._ingestion = Ingestion(
+            catalog, settings.root / "journal", heartbeat_interval=settings.heartbeat_interval
+        )
+        self._lock = threading.Lock()
+        self._artifacts: ArtifactStore | None = None
+
+    @classmethod
+    def open(cls, settings: Settings | None = None) -> RunStore:
+        """Open the store that the settings name, creating it when it is new.
+
+        Raises StoreUnavailableError, StoreLockedError, StoreTooNewError, AuthError.
+        """
+        settings = settings or load_settings()
+        url = settings.catalog or sqlite_url(settings.root / "catalog.db")
+        return cls(settings, Catalog.open(url, lock_timeout=settings.lock_timeout))
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The artifacts of the same store."""
+        if self._artifacts is None:
+            from artline.artifacts.store import ArtifactStore
+
+            self._artifacts = ArtifactStore.open(self.settings)
+        return self._artifacts
+
+    def close(self) -> None:
+        """Close the connections to the catalog."""
+        self.catalog.close()
+
+    # Taking in
+
+    def ingest(self, project: str | None = None, run_id: str | None = None) -> int:
+        """Take in what runs have written since; return the number of records. Idempotent.
+
+        Marks runs ``crashed`` whose process is gone. Safe beside other processes. Raises
+        StoreLockedError, StoreUnavailableError.
+        """
+        return self.drain(project, run_id).frames
+
+    def drain(self, project: str | None = None, run_id: str | None = None) -> Drain:
+        """Do what ``ingest`` does, and tell what happened, damaged journals included."""
+        within = None
+        if project is not None:
+            within = self._ingestion.folder / project
+            if run_id is not None:
+                within /= run_id
+        with self._lock:
+            return self._ingestion.drain(within)
+
+    def journals(self) -> list[WaitingJournal]:
+        """Return the journals that lie in the root, without taking anything in."""
+        fresh = Ingestion(self.catalog, self._ingestion.folder)
+        return [
+            WaitingJournal(
+                journal.start.entity,
+                journal.start.project,
+                journal.start.run_id,
+                journal.start.writer,
+                journal.path,
+                waiting,
+            )
+            for journal, waiting in fresh.waiting()
+        ]
+
+    # Finding
+
+    def get(
+        self, project: str, run_id: str, *, entity: str | None = None, deleted: bool = False
+    ) -> RunRecord:
+        """Return a run; with ``deleted`` also one that was deleted. Raises RunNotFoundError."""
+        with self.catalog.read() as conn:
+            return get_run(conn, entity or self.settings.entity, project, run_id, deleted=deleted)
+
+    def find(
+        self,
+        project: str | None = None,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        order: str = "-created_at",
+        limit: int = 50,
+        after: Cursor | None = None,
+        entity: str | None = None,
+        deleted: bool = False,
+    ) -> Page:
+        """Return a page of the runs of a project, or of every project of the entity.
+
+        ``filters`` are MongoDB-style, ``order`` a field with ``+`` or ``-``; see ``artline.runs.filters``.
+        With ``deleted`` the deleted runs instead. Raises UsageError.
+        """
+        with self.catalog.read() as conn:
+            projects = self._projects(conn, project, entity)
+            return find_runs(conn, projects, filters, order=order, limit=limit, after=after, deleted=deleted)
+
+    def count(
+        self,
+        project: str | None = None,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        entity: str | None = None,
+    ) -> int:
+        """Return how many runs match. Raises UsageError."""
+        with self.catalog.read() as conn:
+            return count_runs(conn, self._projects(conn, project, entity), filters)
+
+    # Reading
+
+    def metrics(self, record: RunRecord, stream: str | None = None) -> list[Metric]:
+        """Return the keys of a run's history, with the number of rows that hold each."""
+        with self.catalog.read() as conn:
+            return list_metrics(conn, record.key, stream)
+
+    def history(
+        self,
+        record: RunRecord,
+        keys: Iterable[str] | None = None,
+        *,
+        stream: str = HISTORY,
+        min_step: int | None = None,
+        max_step: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the exact records of a run; see ``artline.runs.history.read_history``."""
+        with self.catalog.read() as conn:
+            return read_history(
+                conn,
+                record.key,
+                stream=stream,
+                origin=record.created_at,
+                keys=None if keys is None else list(keys),
+                min_step=min_step,
+                max_step=max_step,
+            )
+
+    def scan_history(
+        self,
+        record: RunRecord,
+        keys: Iterable[str] | None = None,
+        *,
+        stream: str = HISTORY,
+        page_size: int = 1000,
+        min_step: int | None = None,
+        max_step: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the exact records of a run in bounded memory."""
+        return scan_history(
+            self.catalog,
+            record.key,
+            stream=stream,
+            origin=record.created_at,
+            keys=None if keys is None else list(keys),
+            min_step=min_step,
+            max_step=max_step,
+            page_size=page_size,
+        )
+
+    def system(self, record: RunRecord, keys: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """Return the system metrics of a run, as ``history`` does."""
+        return self.history(record, keys, stream=SYSTEM)
+
+    def console(
+        self, record: RunRecord, *, after: int = 0, stream: str | None = None, lines: int | None = None
+    ) -> Iterator[OutputPiece]:
+        """Yield the console output of a run from a cursor on, or its last ``lines`` lines.
+
+        The ``cursor`` of the last piece is where a later call goes on (``logs -f``).
+        """
+        if lines is not None:
+            with self.catalog.read() as conn:
+                after = max(after, tail_start(conn, record.key, max(1, lines)))
+        while True:
+            with self.catalog.read() as conn:
+                pieces = read_output(conn, record.key, after)
+            if not pieces:
+                return
+            yield from (piece for piece in pieces if stream in (None, piece.stream))
+            after = pieces[-1].cursor
+
+    def files_folder(self, record: RunRecord) -> Path:
+        """Return where the files of a run lie on this machine (``run.dir``)."""
+        return self.settings.root / "runs" / record.project / record.run_id / "files"
+
+    def files(self, record: RunRecord) -> list[RunFile]:
+        """Return the files under a run's folder on this machine, by name."""
+        with self.catalog.read() as conn:
+            policies = {
+                row.path: row.policy
+                for row in conn.execute(
+                    sa.select(run_file.c.path, run_file.c.policy).where(run_file.c.run_id == record.key)
+                )
+            }
+        folder = self.files_folder(record)
+        found = []
+        for parent, _, names in os.walk(folder):
+            for file in (Path(parent, name) for name in names):
+                with contextlib.suppress(FileNotFoundError):
+                    status = file.stat()
+                    name = file.relative_to(folder).as_posix()
+                    policy = policies.get(name, "live")
+                    found.append(RunFile(name, file, status.st_size, status.st_mtime, policy))
+        return sorted(found, key=lambda file: file.name)
+
+    def artifacts_of(self, record: RunRecord, role: str) -> list[Artifact]:
+        """Return the artifact versions a run logged (``output``) or used (``input``), oldest first."""
+        from artline.artifacts.artifact import Artifact
+        from artline.artifacts.schema import artifact_edge
+        from artline.artifacts.versions import load_version
+
+        query = (
+            sa.select(artifact_edge.c.version_id)
+            .where(artifact_edge.c.run == record.path, artifact_edge.c.role == role)
+            .order_by(artifact_edge.c.at, artifact_edge.c.id)
+        )
+        with self.catalog.read() as conn:
+            versions = [load_version(conn, key) for key in conn.execute(query).scalars().all()]
+        return [Artifact.from_record(version, self.artifacts) for version in versions]
+
+    # Editing
+
+    def update(
+        self,
+        project: str,
+        run_id: str,
+        *,
+        entity: str | None = None,
+        name: str | None = None,
+        notes: str | None = None,
+        group: str | None = None,
+        job_type: str | None = None,
+        tags: Iterable[str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        summary: Mapping[str, Any] | None = None,
+    ) -> RunRecord:
+        """Change what is given and leave the rest; return the run as it is then. Idempotent.
+
+        ``tags`` replaces all tags; ``config`` and ``summary`` set their keys, nested or dotted, and leave
+        others alone. Raises RunNotFoundError.
+        """
+        texts = {"name": name, "notes": notes, "group_name": group, "job_type": job_type}
+        values: dict[str, Any] = {
+            column: clean_text(text) for column, text in texts.items() if text is not None
+        }
+        with self.catalog.write() as conn:
+            record = get_run(conn, entity or self.settings.entity, project, run_id)
+            row = conn.execute(sa.select(run).where(run.c.id == record.key).with_for_update()).one()
+            if tags is not None:
+                set_tags(conn, row.id, tags)
+            if config:
+                before = json.loads(row.config)
+                after = {**before, **flatten(to_json(config, "config", _text))}
+                values["config"] = json.dumps(after)
+                write_attributes(conn, row.project_id, row.id, before, after, "config")
+            if summary:
+                state = row.summary_state
+                builder = SummaryBuilder.from_json(json.loads(state)) if state else SummaryBuilder()
+                builder.assign(flatten(to_json(summary, "summary", _text)))
+                after = builder.values()
+                values["summary_state"] = json.dumps(builder.to_json())
+                values["summary"] = json.dumps(after)
+                write_attributes(conn, row.project_id, row.id, json.loads(row.summary), after, "summary")
+            if values:
+                conn.execute(sa.update(run).where(run.c.id == row.id).values(**values))
+            return get_run(conn, record.entity, project, run_id)
+
+    def delete(self, project: str, run_id: str, *, entity: str | None = None) -> None:
+        """Hide a run from every listing until ``undelete``. Idempotent. Raises RunNotFoundError."""
+        self._set_deleted(project, run_id, entity, time.time())
+
+    def undelete(self, project: str, run_id: str, *, entity: str | None = None) -> None:
+        """Bring a deleted run back. Idempotent. Raises RunNotFoundError."""
+        self._set_deleted(project, run_id, entity, None)
+
+    def _set_deleted(self, project: str, run_id: str, entity: str | None, at: float | None) -> None:
+        with self.catalog.write() as conn:
+            record = get_run(conn, entity or self.settings.entity, project, run_id, deleted=True)
+            if (record.deleted_at is None) != (at is None):
+                conn.execute(sa.update(run).where(run.c.id == record.key).values(deleted_at=at))
+
+    def _projects(self, conn: sa.Connection, project: str | None, entity: str | None) -> list[int]:
+        wanted = entity or self.settings.entity
+        if project is None:
+            return [found.id for found in list_projects(conn) if found.entity == wanted]
+        found = find_project(conn, wanted, project)
+        if found is None:
+            names = sorted(item.name for item in list_projects(conn) if item.entity == wanted)
+            raise RunNotFoundError(
+                f"project '{project}' does not exist in '{wanted}'. "
+                f"Known projects: {', '.join(names[:20]) or 'none'}"
+            )
+        return [found]
+
+
+def _text(_: str, value: Any) -> str:
+    return str(value)

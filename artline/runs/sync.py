@@ -1,0 +1,121 @@
+"""Bring everything that waits into the store: its own journals, or those of another root or folder.
+
+What ``art sync`` does. Running it twice, from two shells at once, or killing it midway neither repeats nor
+loses anything: frames carry their writer and number, and files are replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from artline.errors import NotFoundError
+from artline.runs.ingest import Ingestion, JournalDamage
+from artline.runs.store import RunStore
+
+__all__ = ["SyncReport", "sync"]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What a sync did: records and journal bytes taken in, runs touched, files brought over.
+
+    ``remaining`` journals are those of runs that still go on, or are damaged (``damages`` says where).
+    """
+
+    records: int
+    size: int
+    runs: tuple[str, ...]
+    files: int
+    remaining: int
+    damages: tuple[JournalDamage, ...] = field(default=())
+
+
+def sync(store: RunStore, path: str | os.PathLike[str] | None = None) -> SyncReport:
+    """Drain the store's own journals, or move the runs of another root, folder or journal file into it.
+
+    Idempotent. Raises NotFoundError when ``path`` does not exist, StoreLockedError.
+    """
+    root = store.settings.root
+    source = root if path is None else Path(path).expanduser().absolute()
+    if path is not None and not source.exists():
+        raise NotFoundError(
+            f"{source} does not exist. Give a store's root, a folder of journals, or a journal"
+        )
+    folder = source / "journal" if (source / "journal").is_dir() else source
+    if path is None or folder == root / "journal":
+        drained = store.drain()
+        return SyncReport(
+            records=drained.frames,
+            size=drained.size,
+            runs=tuple(sorted("/".join(run) for run in drained.runs)),
+            files=0,
+            remaining=len(store.journals()),
+            damages=tuple(drained.damages),
+        )
+    ingestion = Ingestion(store.catalog, folder, heartbeat_interval=store.settings.heartbeat_interval)
+    drained = ingestion.drain(folder)
+    files = 0
+    for place in _run_folders(source):
+        target = root / "runs" / place.parent.name / place.name
+        live = any((source / "journal" / place.parent.name / place.name).glob("*.journal"))
+        files += _move_files(place, target, keep=live)
+    return SyncReport(
+        records=drained.frames,
+        size=drained.size,
+        runs=tuple(sorted("/".join(run) for run in drained.runs)),
+        files=files,
+        remaining=len(ingestion.waiting()),
+        damages=tuple(drained.damages),
+    )
+
+
+def _run_folders(source: Path) -> Iterator[Path]:
+    """Yield ``runs/<project>/<run_id>`` below another root."""
+    for project in sorted((source / "runs").glob("*")):
+        yield from (folder for folder in sorted(project.glob("*")) if folder.is_dir())
+
+
+def _move_files(source: Path, target: Path, *, keep: bool) -> int:
+    """Bring files over, each as a whole; with ``keep`` (the run goes on) leave them where they are too."""
+    moved = 0
+    for parent, _, names in os.walk(source, topdown=False):
+        for name in sorted(names):
+            file = Path(parent, name)
+            place = target / file.relative_to(source)
+            with contextlib.suppress(FileNotFoundError):  # another sync was quicker
+                if not _equal(file, place):
+                    _copy(file, place)
+                    moved += 1
+                if not keep:
+                    file.unlink()
+        if not keep:
+            with contextlib.suppress(OSError):
+                os.rmdir(parent)
+    return moved
+
+
+def _equal(one: Path, other: Path) -> bool:
+    try:
+        first, second = one.stat(), other.stat()
+    except FileNotFoundError:
+        if not one.exists():
+            raise
+        return False
+    return (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns)
+
+
+def _copy(file: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    try:
+        shutil.copy2(file, partial)
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(place)
+    finally:
+        partial.unlink(missing_ok=True)
