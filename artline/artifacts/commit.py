@@ -278,7 +278,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _lock_artifact(conn: sa.Connection, proposal: Proposal, now: float) -> sa.Row[tuple[int, str, int]]:
+def _lock_artifact(conn: sa.Connection, proposal: Proposal, now: float) -> Any:
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact, upsert

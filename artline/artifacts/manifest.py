@@ -23,8 +23,8 @@ from artline.artifacts.shards import (
 from artline.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from artline.storage.content import Blob
     from artline.storage.digest import Algorithm
+    from artline.storage.recipe import Blob
 
 __all__ = [
     "MANIFEST_HEADER",
@@ -45,6 +45,7 @@ __all__ = [
 BOUNDARY_MASK = 1023
 MIN_ROWS = 256
 MAX_ROWS = 4096
+KEPT_SHARDS = 4  # decoded shards a reader keeps at hand
 MANIFEST_HEADER = b"artline manifest 1\n"
 
 
@@ -96,8 +97,8 @@ class Entry:
 
 def entry_of(row: Row, algorithm: Algorithm) -> Entry:
     """Return a row as an entry."""
-    from artline.storage.content import Blob
     from artline.storage.digest import format_digest
+    from artline.storage.recipe import Blob
 
     path, number, size, digest, recipe, extra = row
     kind = EntryKind(number)
@@ -238,7 +239,7 @@ class Manifest:
         self.root_digest = root
         self.root = decode_root(content.read(root))
         self._lasts = [shard.last for shard in self.root.shards]
-        self._recent: tuple[int, list[Row]] = (-1, [])
+        self._recent: dict[int, list[Row]] = {}
 
     @property
     def digest(self) -> bytes:
@@ -305,8 +306,9 @@ class Manifest:
             raise IntegrityError("a manifest's entries do not match its digest. Run: art fsck")
 
     def _load(self, index: int) -> list[Row]:
-        if self._recent[0] == index:
-            return self._recent[1]
+        recent = self._recent.get(index)
+        if recent is not None:
+            return recent
         shard = self.root.shards[index]
         rows = decode_shard(self._content.read(shard.digest))
         if len(rows) != shard.rows or rows[0][0] != shard.first or rows[-1][0] != shard.last:
@@ -314,7 +316,9 @@ class Manifest:
                 f"the manifest shard from '{shard.first}' is not what its root says. Run: art fsck"
             )
         check_rows(rows)
-        self._recent = (index, rows)
+        while len(self._recent) >= KEPT_SHARDS:
+            self._recent.pop(next(iter(self._recent)), None)
+        self._recent[index] = rows
         return rows
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "list_events",
     "list_versions",
     "load_version",
+    "load_versions",
     "resolve",
 ]
 
@@ -158,7 +159,7 @@ def find_version(
 
 def load_version(conn: sa.Connection, version_id: int) -> VersionRecord:
     """Return one version by its id."""
-    (record,) = _load(conn, [version_id])
+    (record,) = load_versions(conn, [version_id])
     return record
 
 
@@ -180,7 +181,7 @@ def list_versions(
     if not deleted:
         query = query.where(version.deleted_at.is_(None))
     ids = list(conn.execute(query).scalars())
-    by_id = {record.id: record for record in _load(conn, ids)}
+    by_id = {record.id: record for record in load_versions(conn, ids)}
     return [by_id[version_id] for version_id in ids]
 
 
@@ -241,9 +242,7 @@ def list_events(conn: sa.Connection, version_id: int) -> list[EventRecord]:
     return [EventRecord(row.at, row.run, row.kind, json.loads(row.detail)) for row in conn.execute(query)]
 
 
-def _find_artifact(
-    conn: sa.Connection, entity: str, project: str, name: str
-) -> sa.Row[tuple[int, str]] | None:
+def _find_artifact(conn: sa.Connection, entity: str, project: str, name: str) -> Any:
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact
@@ -257,7 +256,8 @@ def _find_artifact(
     return conn.execute(query).one_or_none()
 
 
-def _load(conn: sa.Connection, ids: Sequence[int]) -> Iterator[VersionRecord]:
+def load_versions(conn: sa.Connection, ids: Sequence[int]) -> Iterator[VersionRecord]:
+    """Yield the versions with these ids, in no particular order."""
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact, artifact_alias, artifact_tag, artifact_version

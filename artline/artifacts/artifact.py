@@ -1,0 +1,556 @@
+"""Artifact: a draft that files are added to, then, once logged, one frozen version of a named collection."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from weakref import finalize
+
+from artline.artifacts.manifest import Entry, EntryKind, Manifest, entry_of
+from artline.artifacts.paths import check_prefix, path_argument
+from artline.artifacts.refs import check_name, check_type
+from artline.errors import (
+    ConflictError,
+    EntryNotFoundError,
+    IntegrityError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from artline.artifacts.checkout import Verification
+    from artline.artifacts.diff import Diff
+    from artline.artifacts.staging import Progress, Staging
+    from artline.artifacts.store import ArtifactStore
+    from artline.artifacts.versions import EventRecord, VersionRecord
+    from artline.storage.digest import Algorithm
+    from artline.storage.writer import WriteStats
+
+__all__ = ["Artifact"]
+
+StrPath = str | os.PathLike[str]
+
+
+class Artifact:
+    """A draft of an artifact version or, once it is logged, that version.
+
+    While it is a draft, ``add*`` store bytes in the content store at once and ``remove`` takes entries out
+    again; logging it (``run.log_artifact``, ``ArtifactStore.log``) makes it a version whose content never
+    changes. Aliases, tags, description and metadata can be edited later and are written by ``save``.
+
+    ``metadata`` and ``description`` left at None keep what an equal, earlier version has. With
+    ``incremental`` the entries of the latest version are taken over when it is logged, except those that
+    the draft has itself. ``store`` is the store to write to, by default that of the current settings.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        type: str,
+        description: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        incremental: bool = False,
+        use_as: str | None = None,
+        *,
+        store: ArtifactStore | None = None,
+    ) -> None:
+        self._collection = check_name(name)
+        self._type = check_type(type)
+        self.description = description
+        self._metadata = metadata
+        self.incremental = incremental
+        self.use_as = use_as
+        self.aliases: list[str] = []
+        self.tags: list[str] = []
+        self._store = store
+        self._staging: Staging | None = None
+        self._record: VersionRecord | None = None
+        self._manifest: Manifest | None = None
+        self._final = False
+
+    @classmethod
+    def from_record(cls, record: VersionRecord, store: ArtifactStore) -> Artifact:
+        """Return a version that the catalog has."""
+        version = cls(record.name, record.type, store=store)
+        version.become(record)
+        return version
+
+    def become(self, record: VersionRecord) -> None:
+        """Turn into the version that a record describes, letting go of the draft."""
+        if self._staging is not None:
+            self._staging.close()
+            self._staging = None
+        self._record = record
+        self.description = record.description
+        self._metadata = dict(record.metadata)
+        self.aliases = list(record.aliases)
+        self.tags = list(record.tags)
+
+    def __repr__(self) -> str:
+        state = self.qualified_name if self._record else f"draft of {self._collection}"
+        return f"<Artifact {state} type={self._type}>"
+
+    # What it is
+
+    @property
+    def store(self) -> ArtifactStore:
+        """The store it is in, or will be in."""
+        if self._store is None:
+            from artline.artifacts.store import ArtifactStore
+
+            self._store = ArtifactStore.open()
+        return self._store
+
+    @property
+    def staging(self) -> Staging:
+        """The draft's content; raises ConflictError once it is finalized or logged."""
+        if self._record is not None or self._final:
+            raise ConflictError(
+                f"artifact '{self.name}' is finished and cannot be changed. Make a draft of it: new_draft()"
+            )
+        if self._staging is None:
+            from artline.artifacts.staging import Staging
+
+            self._staging = Staging(self.store.content)
+            finalize(self, self._staging.close)
+        return self._staging
+
+    @property
+    def record(self) -> VersionRecord:
+        """The catalog's record; raises ConflictError while it is a draft."""
+        if self._record is None:
+            raise ConflictError(f"artifact '{self._collection}' is a draft. Log it first")
+        return self._record
+
+    @property
+    def manifest(self) -> Manifest:
+        """The version's manifest; raises ConflictError while it is a draft."""
+        if self._manifest is None:
+            content = self.store.content
+            self._manifest = Manifest(content, content.algorithm, self.record.root)
+        return self._manifest
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The digest algorithm of its store."""
+        return self.store.content.algorithm
+
+    @property
+    def is_draft(self) -> bool:
+        """Tell whether it is not logged yet."""
+        return self._record is None
+
+    @property
+    def state(self) -> str:
+        """``PENDING`` for a draft, ``COMMITTED`` for a version, ``DELETED`` for a deleted one."""
+        if self._record is None:
+            return "PENDING"
+        return "COMMITTED" if self._record.deleted_at is None else "DELETED"
+
+    @property
+    def id(self) -> str | None:
+        """The version's number in the catalog, as text; None for a draft."""
+        return str(self._record.id) if self._record else None
+
+    @property
+    def type(self) -> str:
+        """The artifact's type."""
+        return self._type
+
+    @property
+    def collection(self) -> str:
+        """The artifact's name, without a version."""
+        return self._collection
+
+    @property
+    def name(self) -> str:
+        """``peds:v3`` of a version, ``peds`` of a draft."""
+        return f"{self._collection}:{self._record.version}" if self._record else self._collection
+
+    @property
+    def qualified_name(self) -> str:
+        """``entity/project/peds:v3``; raises ConflictError while it is a draft."""
+        return self.record.qualified_name
+
+    @property
+    def version(self) -> str:
+        """``v3``; raises ConflictError while it is a draft."""
+        return self.record.version
+
+    @property
+    def entity(self) -> str:
+        """The entity of the version's project."""
+        return self.record.entity
+
+    @property
+    def project(self) -> str:
+        """The version's project."""
+        return self.record.project
+
+    source_name = name
+    source_version = version
+    source_entity = entity
+    source_project = project
+
+    @property
+    def digest(self) -> str:
+        """``algorithm:hex`` over the logical entries; raises ConflictError while it is a draft."""
+        from artline.storage.digest import format_digest
+
+        return format_digest(self.algorithm, self.record.digest)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all entries together, referenced ones included."""
+        return self.record.size
+
+    @property
+    def file_count(self) -> int:
+        """How many entries there are, empty folders left out."""
+        return self.record.file_count
+
+    @property
+    def created_at(self) -> str:
+        """When the version was logged, in ISO 8601, UTC."""
+        return _iso(self.record.created_at)
+
+    @property
+    def updated_at(self) -> str:
+        """When its metadata or description last changed, in ISO 8601, UTC."""
+        return _iso(self.record.updated_at)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What is known about the version, as a dict that JSON can hold; ``save`` writes later changes."""
+        if self._metadata is None:
+            self._metadata = {}
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, value: dict[str, Any]) -> None:
+        self._metadata = value
+
+    @property
+    def given_metadata(self) -> dict[str, Any] | None:
+        """The metadata if any was given, else None."""
+        return self._metadata or None
+
+    @property
+    def stats(self) -> WriteStats | None:
+        """What a draft has stored so far and what was there already; None without any bytes."""
+        return self._staging.stats if self._staging is not None else None
+
+    @property
+    def history(self) -> list[EventRecord]:
+        """What happened to the version: aliases, tags, metadata and description, oldest first."""
+        return self.store.history(self.record.id)
+
+    # Putting it together
+
+    def add_file(
+        self,
+        local_path: StrPath,
+        name: str | None = None,
+        is_tmp: bool = False,
+        skip_cache: bool = False,
+        policy: str = "mutable",
+        overwrite: bool = False,
+        *,
+        progress: Progress | None = None,
+    ) -> Entry:
+        """Store a file under ``name`` (its own by default) and return its entry.
+
+        The digest is of the very bytes that are stored, so the file may change afterwards whatever
+        ``policy`` says (``mutable`` or ``immutable``; ``is_tmp`` and ``skip_cache`` change nothing either).
+        Adding the same content again changes nothing. Raises SourceNotFoundError, SourceNotReadableError,
+        SourceChangedError when it changes meanwhile, InvalidPathError for a path that clashes with another.
+        """
+        _check_policy(policy)
+        disk = os.fspath(local_path)
+        path = path_argument(name if name is not None else os.path.basename(disk.rstrip("/")))
+        if os.path.isdir(disk):
+            raise UsageError(f"'{disk}' is a folder. Add a folder with add_dir")
+        return self._entry(self.staging.add_file(disk, path, overwrite=overwrite, progress=progress))
+
+    def add_dir(
+        self,
+        local_path: StrPath,
+        name: str | None = None,
+        skip_cache: bool = False,
+        policy: str = "mutable",
+        merge: bool = False,
+        overwrite: bool = False,
+        *,
+        progress: Progress | None = None,
+    ) -> int:
+        """Store everything below a folder, at the root or below ``name``; return how many entries.
+
+        Symbolic links to something inside the folder are kept as links, others are followed; empty folders
+        are kept; the executable bit is kept, other permissions are not. With ``merge`` or ``overwrite``
+        files replace those that the draft has under the same path. Either all is added or nothing.
+        """
+        _check_policy(policy)
+        prefix = path_argument(name) if name is not None and name.strip("./") else ""
+        disk = os.fspath(local_path)
+        return self.staging.add_folder(disk, prefix, overwrite=overwrite or merge, progress=progress)
+
+    def add_reference(
+        self,
+        uri: StrPath,
+        name: str | None = None,
+        checksum: bool = True,
+        max_objects: int | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> int:
+        """Refer to an object, or to all below a folder or prefix, without copying; return how many.
+
+        ``uri`` is ``file://``, ``s3://`` or anything else that fsspec opens. With ``checksum`` ETag and
+        version are kept, or a digest of the content where there is no ETag; ``download`` checks them.
+        Raises UsageError above ``max_objects`` (10,000,000 by default).
+        """
+        from artline.artifacts.references import MAX_OBJECTS
+
+        path = path_argument(name) if name is not None else ""
+        limit = MAX_OBJECTS if max_objects is None else max_objects
+        return self.staging.add_references(
+            os.fspath(uri), path, checksum=checksum, max_objects=limit, overwrite=overwrite
+        )
+
+    def add(self, obj: Any, name: str, overwrite: bool = False) -> Entry:
+        """Store a Table or Image under ``name``; ``get(name)`` brings it back. Return its main entry."""
+        if not hasattr(obj, "add_to_artifact"):
+            raise UsageError(
+                f"cannot add a {type(obj).__name__} to an artifact. Add a Table or an Image, or write a file "
+                "and use add_file"
+            )
+        entry: Entry = obj.add_to_artifact(self, path_argument(name), overwrite=overwrite)
+        return entry
+
+    @contextmanager
+    def new_file(
+        self, name: str, mode: str = "w", encoding: str | None = None, *, overwrite: bool = False
+    ) -> Iterator[IO[Any]]:
+        """Open a new file of the artifact for writing (``w``, ``wb``, ``x``, ``xb``).
+
+        It is stored when the block ends, and nothing is when the block raises.
+        """
+        if mode not in ("w", "wb", "x", "xb"):
+            raise UsageError(f"mode {mode!r} does not write a new file. Use 'w' or 'wb'")
+        path = path_argument(name)
+        staging = self.staging
+        encoding = None if "b" in mode else encoding or "utf-8"
+        with tempfile.TemporaryDirectory(prefix="artline-") as folder:
+            disk = os.path.join(folder, "new")
+            with open(disk, mode, encoding=encoding) as stream:
+                yield stream
+            with open(disk, "rb") as stored:
+                staging.add_stream(stored, path, overwrite=overwrite)
+
+    def add_stream(self, stream: BinaryIO, name: str, *, overwrite: bool = False) -> Entry:
+        """Store what a binary stream yields under ``name`` and return its entry."""
+        return self._entry(self.staging.add_stream(stream, path_argument(name), overwrite=overwrite))
+
+    def remove(self, item: StrPath | Entry) -> None:
+        """Take an entry, or a folder and all below it, out of a draft; EntryNotFoundError if not there."""
+        path = path_argument(item.path if isinstance(item, Entry) else item)
+        if not self.staging.remove(path):
+            raise EntryNotFoundError(f"'{path}' is not in the draft of artifact '{self._collection}'")
+
+    def finalize(self) -> None:
+        """Allow no more changes to the draft's content; idempotent."""
+        self._final = True
+
+    def new_draft(self) -> Artifact:
+        """Return a draft with this version's entries, to change and log as the next version.
+
+        Nothing is downloaded or stored again.
+        """
+        draft = Artifact(
+            self._collection, self._type, self.description, dict(self.metadata), store=self.store
+        )
+        draft.staging.load(self.manifest, self.record.id)
+        return draft
+
+    def claim_staging(self) -> Staging:
+        """Return the draft's content for logging, finalized or not."""
+        final, self._final = self._final, False
+        try:
+            return self.staging
+        finally:
+            self._final = final
+
+    def save(self, project: str | None = None, entity: str | None = None) -> Artifact:
+        """Log a draft without a run, or write a version's changed aliases, tags, metadata, description."""
+        if self._record is None:
+            return self.store.log(self, project=project, entity=entity, aliases=self.aliases, tags=self.tags)
+        self.become(self.store.edit(self))
+        return self
+
+    def wait(self, timeout: float | None = None) -> Artifact:
+        """Return the version; logging is done when ``log_artifact`` returns, so there is nothing to await."""
+        self.record  # noqa: B018 (raises for a draft)
+        return self
+
+    # Using it
+
+    def files(self, prefix: str = "") -> Iterator[Entry]:
+        """Yield the entries, sorted by the UTF-8 bytes of their path; those at or below ``prefix``."""
+        prefix = check_prefix(prefix)
+        if self._record is None:
+            for rows in self.staging.draft.rows(prefix):
+                for row in rows:
+                    yield self._entry(row)
+        else:
+            yield from self.manifest.entries(prefix)
+
+    def get_entry(self, name: StrPath) -> Entry:
+        """Return the entry of one path, reading one manifest shard; raise EntryNotFoundError."""
+        path = path_argument(name)
+        row = self.staging.draft.get(path) if self._record is None else self.manifest.row(path)
+        if row is None:
+            raise EntryNotFoundError(
+                f"'{path}' is not in artifact '{self.name}'. List the files: art ls {self.name}"
+            )
+        return self._entry(row)
+
+    def __contains__(self, name: str) -> bool:
+        try:
+            self.get_entry(name)
+        except EntryNotFoundError:
+            return False
+        return True
+
+    def get(self, name: str) -> Any:
+        """Return the Table or Image that was added under ``name``, None when there is none."""
+        from artline.artifacts.media import Image
+        from artline.artifacts.table import Table
+
+        path = path_argument(name)
+        for kind in (Table, Image):
+            found = kind.from_artifact(self, path)
+            if found is not None:
+                return found
+        return None
+
+    def open(self, name: StrPath) -> BinaryIO:
+        """Open a file for reading, in place: a seekable stream that fetches and checks what is read.
+
+        Links are followed; references are opened where they lie. Raises EntryNotFoundError, UsageError for
+        a folder, IntegrityError for damaged content.
+        """
+        from artline.artifacts.references import open_reference
+
+        entry = self.get_entry(name)
+        for _ in range(40):
+            if entry.kind is not EntryKind.LINK:
+                break
+            folder = os.path.dirname(entry.path)
+            entry = self.get_entry(os.path.normpath(os.path.join(folder, entry.target)))
+        if entry.kind is EntryKind.REFERENCE:
+            return open_reference(entry)
+        if entry.blob is None:
+            raise UsageError(f"'{entry.path}' in artifact '{self.name}' is not a file and cannot be opened")
+        return self.store.content.open_blob(entry.blob)
+
+    def download(
+        self,
+        root: StrPath | None = None,
+        allow_missing_references: bool = False,
+        skip_cache: bool | None = None,
+        path_prefix: str | None = None,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Path:
+        """Write the files into a folder (``artifacts/<name>-<version>`` by default) and return it.
+
+        Only what is missing there or differs is written, each file checked against its digest before it
+        appears, so calling again resumes. With ``path_prefix`` only what is at or below it. Other files in
+        the folder are left alone. Raises IntegrityError naming damaged content or a changed reference.
+        """
+        from artline.artifacts.checkout import check_out
+
+        default = Path("artifacts") / f"{self._collection}-{self.record.version}"
+        destination = (default if root is None else Path(root)).absolute()
+        check_out(
+            self.store.content,
+            self.manifest,
+            destination,
+            prefix=check_prefix(path_prefix or ""),
+            allow_missing_references=allow_missing_references,
+            progress=progress,
+        )
+        return destination
+
+    def checkout(self, root: StrPath | None = None) -> Path:
+        """Make a folder exactly the version, deleting what is in it beyond that; return it."""
+        from artline.artifacts.checkout import remove_extra
+
+        destination = self.download(root)
+        remove_extra(self.manifest, destination)
+        return destination
+
+    def file(self, root: StrPath | None = None) -> Path:
+        """Download the only file of the version and return its path; raise UsageError if there are more."""
+        entries = [entry for entry, _ in zip(self.files(), range(2), strict=False)]
+        if len(entries) != 1:
+            raise UsageError(f"artifact '{self.name}' has not exactly one file. Use download() instead")
+        return self.download(root) / entries[0].path
+
+    def compare(
+        self, root: StrPath | None = None, *, progress: Callable[[int, int], object] | None = None
+    ) -> Verification:
+        """Compare a folder with the version and return what is missing, changed or extra."""
+        from artline.artifacts.checkout import compare
+
+        default = Path("artifacts") / f"{self._collection}-{self.record.version}"
+        folder = default if root is None else Path(root)
+        return compare(self.manifest, folder.absolute(), self.algorithm, progress)
+
+    def verify(
+        self, root: StrPath | None = None, *, progress: Callable[[int, int], object] | None = None
+    ) -> None:
+        """Raise IntegrityError, naming files, unless a folder is exactly the version."""
+        result = self.compare(root, progress=progress)
+        if not result.ok:
+            raise IntegrityError(
+                f"the folder is not artifact '{self.name}': {result}. Restore it with checkout()"
+            )
+
+    def diff(self, other: Artifact) -> Diff:
+        """Return what has to happen to this version to make it ``other``."""
+        from artline.artifacts.diff import diff
+
+        return diff(self, other)
+
+    def logged_by(self) -> str | None:
+        """Return the key (``entity/project/run_id``) of the run that first logged it, None without one."""
+        return self.store.logged_by(self.record.id)
+
+    def used_by(self) -> list[str]:
+        """Return the keys (``entity/project/run_id``) of the runs that used it."""
+        return self.store.used_by(self.record.id)
+
+    def delete(self, delete_aliases: bool = False) -> None:
+        """Delete the version; its content goes when the collector passes, and until then it can come back.
+
+        Raises ProtectedError when a run used it, ``art.lock`` pins it, or, without ``delete_aliases``, when
+        it has aliases of its own.
+        """
+        self._record = self.store.delete(self.qualified_name, delete_aliases=delete_aliases)
+
+    def _entry(self, row: Any) -> Entry:
+        return entry_of(row, self.algorithm)
+
+
+def _check_policy(policy: str) -> None:
+    if policy not in ("mutable", "immutable"):
+        raise UsageError(f"policy {policy!r} is not known. Use 'mutable' or 'immutable'")
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

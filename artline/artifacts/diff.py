@@ -1,0 +1,106 @@
+"""Differences between two versions: what was added, removed, changed and renamed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from artline.artifacts.manifest import Entry, EntryKind, Manifest, Row, entry_of
+
+if TYPE_CHECKING:
+    from artline.artifacts.artifact import Artifact
+    from artline.storage.digest import Algorithm
+
+__all__ = ["Diff", "diff", "diff_manifests"]
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What has to happen to the first version to make it the second.
+
+    ``changed`` and ``renamed`` hold pairs, old entry and new; a file counts as renamed when the same
+    content left one path and came to another. All in order of their (new) paths.
+    """
+
+    added: tuple[Entry, ...]
+    removed: tuple[Entry, ...]
+    changed: tuple[tuple[Entry, Entry], ...]
+    renamed: tuple[tuple[Entry, Entry], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed or self.renamed)
+
+
+def diff(old: Artifact, new: Artifact) -> Diff:
+    """Compare two logged versions, reading only the manifest shards they do not share."""
+    return diff_manifests(old.manifest, new.manifest, old.algorithm)
+
+
+def diff_manifests(old: Manifest, new: Manifest, algorithm: Algorithm) -> Diff:
+    """Compare two manifests of one store; see ``diff``."""
+    added: list[Row] = []
+    removed: list[Row] = []
+    changed: list[tuple[Entry, Entry]] = []
+    for before, after in _pairs(old, new):
+        if before is None:
+            assert after is not None
+            added.append(after)
+        elif after is None:
+            removed.append(before)
+        else:
+            changed.append((entry_of(before, algorithm), entry_of(after, algorithm)))
+    renamed, added, removed = _pair_up(added, removed, algorithm)
+    return Diff(
+        added=tuple(entry_of(row, algorithm) for row in added),
+        removed=tuple(entry_of(row, algorithm) for row in removed),
+        changed=tuple(changed),
+        renamed=tuple(renamed),
+    )
+
+
+def _pairs(old: Manifest, new: Manifest) -> Iterator[tuple[Row | None, Row | None]]:
+    """Yield the rows that differ, side by side where they have the same path."""
+    shared = frozenset(shard.logical for shard in old.root.shards) & frozenset(
+        shard.logical for shard in new.root.shards
+    )
+    left, right = _flat(old, shared), _flat(new, shared)
+    before, after = next(left, None), next(right, None)
+    while before is not None or after is not None:
+        if after is None or (before is not None and before[0] < after[0]):
+            yield before, None
+            before = next(left, None)
+        elif before is None or after[0] < before[0]:
+            yield None, after
+            after = next(right, None)
+        else:
+            if (before[1:4], before[5]) != (after[1:4], after[5]):
+                yield before, after
+            before, after = next(left, None), next(right, None)
+
+
+def _flat(manifest: Manifest, skip: frozenset[bytes]) -> Iterator[Row]:
+    for rows in manifest.rows(skip=skip):
+        yield from rows
+
+
+def _pair_up(
+    added: list[Row], removed: list[Row], algorithm: Algorithm
+) -> tuple[list[tuple[Entry, Entry]], list[Row], list[Row]]:
+    by_content: defaultdict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in reversed(removed):
+        if row[1] != EntryKind.FOLDER and row[2]:  # empty files are all alike: no sign of a rename
+            by_content[(*row[1:4], row[5])].append(row)
+    renamed: list[tuple[Entry, Entry]] = []
+    kept: list[Row] = []
+    gone: set[str] = set()
+    for row in added:
+        candidates = by_content.get((*row[1:4], row[5]))
+        if candidates:
+            source = candidates.pop()
+            gone.add(source[0])
+            renamed.append((entry_of(source, algorithm), entry_of(row, algorithm)))
+        else:
+            kept.append(row)
+    return renamed, kept, [row for row in removed if row[0] not in gone]

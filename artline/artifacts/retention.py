@@ -1,0 +1,197 @@
+"""What versions need, and collecting what no version needs any more."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from artline.artifacts.shards import EntryKind, Row, decode_root, decode_shard
+from artline.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from artline.artifacts.store import ArtifactStore
+    from artline.storage.content import ContentStore
+    from artline.storage.gc import Collection
+
+__all__ = ["GRACE", "Freed", "Retention", "collect", "live_chunks", "version_chunks"]
+
+BATCH = 4096
+# Longer than a lease, so that no draft in progress can lose what it stored.
+GRACE = timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """A deleted version whose content goes: its size, and the bytes of its files that no other has."""
+
+    name: str
+    deleted_at: float
+    size: int
+    unshared: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What a collection freed, or would free: by version, and in the store as a whole."""
+
+    versions: tuple[Freed, ...]
+    collection: Collection
+
+
+def collect(
+    store: ArtifactStore,
+    *,
+    grace: timedelta = GRACE,
+    dry_run: bool = True,
+    progress: Callable[[int, int], object] | None = None,
+) -> Retention:
+    """Collect the content that only deleted versions and abandoned drafts have; dry by default.
+
+    Nothing goes before it was found unneeded for ``grace``; until then ``undelete`` brings a version back.
+    Safe beside writers. Memory stays bounded: what is needed is kept in a temporary table on disk.
+    """
+    from artline.storage.gc import collect as collect_chunks
+
+    with closing(_DigestSet()) as needed:
+
+        def live() -> Iterator[list[bytes]]:
+            for batch in live_chunks(store):
+                needed.add(batch)
+                if progress is not None:
+                    progress(len(batch), 0)
+                yield batch
+
+        deleted = list(_deleted(store))
+        if dry_run:
+            collection = collect_chunks(store.content, live, grace=grace, dry_run=True)
+            freed = _freed(store, deleted, needed)
+        else:
+            # What goes is named while it can still be read.
+            for _ in live():
+                pass
+            freed = _freed(store, deleted, needed)
+            collection = collect_chunks(store.content, live, grace=grace, dry_run=False)
+    return Retention(tuple(freed), collection)
+
+
+def live_chunks(store: ArtifactStore) -> Iterator[list[bytes]]:
+    """Yield, in batches and each at least once, every chunk that a version in use needs.
+
+    Versions are those of one moment; what is committed later is protected by its writer's lease.
+    """
+    import sqlalchemy as sa
+
+    from artline.artifacts.schema import artifact_version
+
+    version = artifact_version.c
+    query = sa.select(sa.distinct(version.root)).where(version.deleted_at.is_(None))
+    with store.catalog.read() as conn:
+        roots = [bytes(root) for root in conn.execute(query).scalars()]
+    with closing(_DigestSet()) as seen:
+        for root in roots:
+            yield from version_chunks(store.content, root, seen.new)
+
+
+def version_chunks(
+    content: ContentStore, root: bytes, select: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None
+) -> Iterator[list[bytes]]:
+    """Yield every chunk that a manifest needs: root, shards, and content with its recipes.
+
+    ``select`` picks the shards to go into, so that those shared with another version need not be read again.
+    """
+    shards = [shard.digest for shard in decode_root(content.read(root)).shards]
+    yield [root]
+    chosen = list(dict.fromkeys(select(shards) if select is not None else shards))
+    for start in range(0, len(chosen), 64):
+        part = chosen[start : start + 64]
+        yield part
+        for _, data in content.read_many(part):
+            yield from _row_chunks(content, decode_shard(data))
+
+
+def _row_chunks(content: ContentStore, rows: Sequence[Row]) -> Iterator[list[bytes]]:
+    from artline.storage.recipe import Blob
+
+    files = [row for row in rows if row[1] <= EntryKind.EXECUTABLE]
+    plain = [row[3] for row in files if not row[4]]
+    if plain:
+        yield plain
+    for row in files:
+        if row[4]:
+            yield content.chunks(Blob(row[3], row[2], row[4]))
+
+
+def _deleted(store: ArtifactStore) -> Iterable[tuple[str, float, int, bytes]]:
+    import sqlalchemy as sa
+
+    from artline.artifacts.schema import artifact_version
+    from artline.artifacts.versions import load_versions
+
+    version = artifact_version.c
+    query = sa.select(version.id).where(version.deleted_at.is_not(None)).order_by(version.id)
+    with store.catalog.read() as conn:
+        for record in load_versions(conn, list(conn.execute(query).scalars())):
+            assert record.deleted_at is not None
+            yield record.qualified_name, record.deleted_at, record.size, record.root
+
+
+def _freed(
+    store: ArtifactStore, deleted: Sequence[tuple[str, float, int, bytes]], needed: _DigestSet
+) -> list[Freed]:
+    freed = []
+    for name, deleted_at, size, root in deleted:
+        try:
+            unshared = _unshared(store.content, root, needed)
+        except IntegrityError:
+            continue  # collected before
+        freed.append(Freed(name, deleted_at, size, unshared))
+    return sorted(freed, key=lambda version: version.name)
+
+
+def _unshared(content: ContentStore, root: bytes, needed: _DigestSet) -> int:
+    total = 0
+    shards = [shard.digest for shard in decode_root(content.read(root)).shards]
+    with closing(_DigestSet()) as counted:
+        for _, data in content.read_many(shards):
+            sizes = {row[3]: row[2] for row in decode_shard(data) if row[1] <= EntryKind.EXECUTABLE}
+            total += sum(sizes[digest] for digest in counted.new(needed.without(list(sizes))))
+    return total
+
+
+class _DigestSet:
+    """Digests in a temporary table on disk."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._db.executescript(
+            "PRAGMA journal_mode=OFF; PRAGMA cache_size=-16384;"
+            "CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID; BEGIN;"
+        )
+
+    def close(self) -> None:
+        self._db.close()
+
+    def add(self, digests: Iterable[bytes]) -> None:
+        self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", zip(digests, strict=False))
+
+    def new(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Return those that were not there, and add them."""
+        fresh = list(dict.fromkeys(self.without(digests)))
+        self.add(fresh)
+        return fresh
+
+    def without(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Return those that are not there."""
+        present: set[bytes] = set()
+        pending = iter(digests)
+        while part := list(islice(pending, 500)):
+            marks = ",".join("?" * len(part))
+            present.update(
+                d for (d,) in self._db.execute(f"SELECT digest FROM seen WHERE digest IN ({marks})", part)
+            )
+        return [digest for digest in digests if digest not in present]

@@ -1,0 +1,453 @@
+"""ArtifactStore: log, use, find and change the versions of artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from artline.artifacts.artifact import Artifact
+from artline.artifacts.commit import (
+    INPUT,
+    OUTPUT,
+    Proposal,
+    add_tags,
+    commit_version,
+    edit_version,
+    metadata_text,
+    move_alias,
+    remove_alias,
+    remove_tags,
+    write_edge,
+)
+from artline.artifacts.lineage import Direction, Edge, Graph, Node, trace
+from artline.artifacts.projects import ProjectRecord, list_projects
+from artline.artifacts.refs import LATEST, check_alias, check_tag, parse_ref, version_number
+from artline.artifacts.versions import (
+    CollectionRecord,
+    EventRecord,
+    VersionRecord,
+    list_collections,
+    list_events,
+    list_versions,
+    load_version,
+    load_versions,
+    resolve,
+)
+from artline.errors import ConflictError, UsageError
+from artline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from artline.storage.catalog import Catalog
+    from artline.storage.content import ContentStore
+
+__all__ = ["ArtifactStore"]
+
+
+class ArtifactStore:
+    """The artifacts of one store. Safe to share between threads; opening it is idempotent.
+
+    ``project`` and ``entity`` left at None are those of the settings. References are
+    ``[[entity/]project/]name[:version-or-alias][@digest]``, ``latest`` when they name no version.
+    """
+
+    def __init__(self, content: ContentStore, settings: Settings) -> None:
+        self.content = content
+        self.catalog: Catalog = content.catalog
+        self.settings = settings
+
+    @classmethod
+    def open(cls, settings: Settings | None = None) -> ArtifactStore:
+        """Open the store of ``settings``, by default the current ones, creating it when it is new."""
+        import artline.artifacts.schema  # noqa: F401 (declares the tables)
+        from artline.storage.content import ContentStore
+
+        settings = settings or load_settings()
+        return cls(ContentStore.open(settings), settings)
+
+    # Logging and using
+
+    def log(
+        self,
+        draft: Artifact,
+        *,
+        project: str | None = None,
+        entity: str | None = None,
+        run: str | None = None,
+        aliases: Sequence[str] = (),
+        tags: Sequence[str] = (),
+    ) -> Artifact:
+        """Make a draft a version and return it (the same object), pointing ``latest`` and ``aliases`` to it.
+
+        Content that the artifact has already makes no new version: the draft becomes the version there is,
+        the aliases move to it, and changed metadata or description is recorded in its history. One
+        transaction: after it everything is there, before it nothing. A version that is logged again gets
+        aliases, tags and the edge. Raises UsageError when the artifact is of another type, ConflictError
+        when the draft waited too long (its lease ended) or its base was deleted; then add again.
+        """
+        aliases = tuple(dict.fromkeys(alias for alias in aliases if alias != LATEST))
+        for alias in aliases:
+            check_alias(alias)
+        for tag in tags:
+            check_tag(tag)
+        if draft.is_draft:
+            record = self._commit(draft, project, entity, run or "", aliases, tuple(tags))
+            draft.become(record)
+            return draft
+        with self.catalog.write() as conn:
+            current = draft.record
+            for alias in aliases:
+                move_alias(conn, current.artifact_id, alias, current.id, run=run or "")
+            add_tags(conn, current.id, tags, run=run or "")
+            if run:
+                write_edge(conn, current.id, run, OUTPUT)
+            record = load_version(conn, current.id)
+        draft.become(record)
+        return draft
+
+    def use(
+        self,
+        ref: str,
+        *,
+        project: str | None = None,
+        entity: str | None = None,
+        run: str | None = None,
+        type: str | None = None,
+        use_as: str | None = None,
+    ) -> Artifact:
+        """Return a version and record that ``run`` uses it; errors as ``get``."""
+        with self.catalog.write() if run else self.catalog.read() as conn:
+            record = self._resolve(conn, ref, project, entity, type)
+            if run:
+                write_edge(conn, record.id, run, INPUT, use_as or "")
+        return Artifact.from_record(record, self)
+
+    def get(
+        self, ref: str, *, project: str | None = None, entity: str | None = None, type: str | None = None
+    ) -> Artifact:
+        """Return a version.
+
+        Raises ArtifactNotFoundError, UsageError when it is not of ``type``, IntegrityError when its digest
+        is not the one in the reference.
+        """
+        with self.catalog.read() as conn:
+            record = self._resolve(conn, ref, project, entity, type)
+        return Artifact.from_record(record, self)
+
+    # Looking around
+
+    def projects(self) -> list[ProjectRecord]:
+        """Return every project, by entity and name."""
+        with self.catalog.read() as conn:
+            return list_projects(conn)
+
+    def collections(
+        self, project: str | None = None, type: str | None = None, *, entity: str | None = None
+    ) -> list[CollectionRecord]:
+        """Return the artifacts of a project by name, those of one type if it is given."""
+        with self.catalog.read() as conn:
+            return list_collections(conn, *self._place(project, entity), type)
+
+    def versions(
+        self,
+        project: str | None,
+        name: str,
+        *,
+        entity: str | None = None,
+        deleted: bool = False,
+    ) -> list[VersionRecord]:
+        """Return an artifact's versions, newest first, with ``deleted`` also those that can come back."""
+        with self.catalog.read() as conn:
+            return list_versions(conn, *self._place(project, entity), name, deleted=deleted)
+
+    def names(self, project: str | None = None, *, entity: str | None = None) -> list[str]:
+        """Return the names of a project's artifacts."""
+        with self.catalog.read() as conn:
+            return [record.name for record in list_collections(conn, *self._place(project, entity))]
+
+    def count(self) -> tuple[int, int, int]:
+        """Return how many artifacts and versions there are, and the bytes of all versions together."""
+        import sqlalchemy as sa
+
+        from artline.artifacts.schema import artifact_version
+
+        version = artifact_version.c
+        query = sa.select(
+            sa.func.count(sa.distinct(version.artifact_id)),
+            sa.func.count(version.id),
+            sa.func.coalesce(sa.func.sum(version.size), 0),
+        ).where(version.deleted_at.is_(None))
+        with self.catalog.read() as conn:
+            artifacts, versions, size = conn.execute(query).one()
+        return artifacts, versions, int(size)
+
+    def history(self, version_id: int) -> list[EventRecord]:
+        """Return what happened to a version since it was logged, oldest first."""
+        with self.catalog.read() as conn:
+            return list_events(conn, version_id)
+
+    # Changing what may be changed
+
+    def set_alias(
+        self, ref: str, alias: str, *, project: str | None = None, entity: str | None = None
+    ) -> VersionRecord:
+        """Point an alias to a version, from wherever it pointed; atomic, idempotent."""
+        check_alias(alias)
+        with self.catalog.write() as conn:
+            record = self._resolve(conn, ref, project, entity)
+            move_alias(conn, record.artifact_id, alias, record.id)
+            return load_version(conn, record.id)
+
+    def remove_alias(
+        self, ref: str, alias: str, *, project: str | None = None, entity: str | None = None
+    ) -> VersionRecord:
+        """Take an alias off the version it names; raise ConflictError when it is on another one."""
+        check_alias(alias)
+        with self.catalog.write() as conn:
+            record = self._resolve(conn, ref, project, entity)
+            if alias not in record.aliases:
+                raise ConflictError(
+                    f"alias '{alias}' is not on '{record.qualified_name}'. See where it is: "
+                    f"art show {record.name}:{alias}"
+                )
+            remove_alias(conn, record.artifact_id, alias)
+            return load_version(conn, record.id)
+
+    def set_tags(
+        self, ref: str, tags: Iterable[str], *, project: str | None = None, entity: str | None = None
+    ) -> VersionRecord:
+        """Make these the tags of a version; idempotent."""
+        wanted = [check_tag(tag) for tag in tags]
+        with self.catalog.write() as conn:
+            record = self._resolve(conn, ref, project, entity)
+            remove_tags(conn, record.id, [tag for tag in record.tags if tag not in wanted])
+            add_tags(conn, record.id, wanted)
+            return load_version(conn, record.id)
+
+    def edit(self, version: Artifact) -> VersionRecord:
+        """Write what was changed on a version: aliases, tags, description, metadata; return its record."""
+        record = version.record
+        aliases = [alias for alias in version.aliases if alias != LATEST]
+        for alias in aliases:
+            check_alias(alias)
+        for tag in version.tags:
+            check_tag(tag)
+        metadata = metadata_text(version.metadata)
+        with self.catalog.write() as conn:
+            for alias in record.aliases:
+                if alias != LATEST and alias not in aliases:
+                    self._drop_alias(conn, record, alias)
+            for alias in aliases:
+                if alias not in record.aliases:
+                    move_alias(conn, record.artifact_id, alias, record.id)
+            remove_tags(conn, record.id, [tag for tag in record.tags if tag not in version.tags])
+            add_tags(conn, record.id, [tag for tag in version.tags if tag not in record.tags])
+            edit_version(conn, record.id, metadata=metadata, description=version.description)
+            return load_version(conn, record.id)
+
+    def delete(
+        self,
+        ref: str,
+        *,
+        project: str | None = None,
+        entity: str | None = None,
+        delete_aliases: bool = False,
+        force: bool = False,
+    ) -> VersionRecord:
+        """Delete a version and return its record; see ``artline.artifacts.removal.delete_version``."""
+        from artline.artifacts.removal import delete_version
+
+        with self.catalog.write() as conn:
+            record = self._resolve(conn, ref, project, entity)
+            return delete_version(conn, record, delete_aliases=delete_aliases, force=force)
+
+    def undelete(self, ref: str, *, project: str | None = None, entity: str | None = None) -> VersionRecord:
+        """Bring a deleted version (``name:vN``) back; IntegrityError when its content has been collected."""
+        from artline.artifacts.removal import undelete_version
+
+        parsed = parse_ref(ref)
+        if version_number(parsed.alias) is None:
+            raise UsageError(f"'{ref}' does not name a version. Write name:vN")
+        place = self._place(project, entity)
+        with self.catalog.read() as conn:
+            record = resolve(conn, parsed, project=place[1], entity=place[0], deleted=True)
+        return undelete_version(self, record)
+
+    # Lineage
+
+    def lineage(
+        self,
+        subject: str,
+        direction: Direction = "both",
+        depth: int | None = None,
+        *,
+        project: str | None = None,
+        entity: str | None = None,
+    ) -> Graph:
+        """Return what led to a version or run and what came of it.
+
+        ``subject`` is a run's key (``entity/project/run_id``) or a reference to a version; ``depth`` limits
+        how many edges are followed in a row.
+        """
+        if direction not in ("up", "down", "both"):
+            raise UsageError(f"direction '{direction}' is not known. Use 'up', 'down' or 'both'")
+        with self.catalog.read() as conn:
+            if _is_run(conn, subject):
+                record = None
+                edges = trace(conn, run=subject, direction=direction, depth=depth)
+            else:
+                record = self._resolve(conn, subject, project, entity)
+                edges = trace(conn, version_id=record.id, direction=direction, depth=depth)
+            ids = {version_id for version_id, *_ in edges} | ({record.id} if record else set())
+            records = {found.id: found for found in load_versions(conn, sorted(ids))}
+        return self._graph(record.qualified_name if record else subject, records, edges)
+
+    def logged_by(self, version_id: int) -> str | None:
+        """Return the key of the run that first logged a version, None without one."""
+        runs = self._runs(version_id, OUTPUT)
+        return runs[0] if runs else None
+
+    def used_by(self, version_id: int) -> list[str]:
+        """Return the keys of the runs that used a version, in the order in which they did."""
+        return self._runs(version_id, INPUT)
+
+    def run_artifacts(self, run: str, role: str) -> list[Artifact]:
+        """Return the versions that a run used (``input``) or logged (``output``), in order."""
+        import sqlalchemy as sa
+
+        from artline.artifacts.schema import artifact_edge
+
+        edge = artifact_edge.c
+        query = sa.select(edge.version_id).where(edge.run == run, edge.role == role).order_by(edge.id)
+        with self.catalog.read() as conn:
+            ids = list(conn.execute(query).scalars())
+            records = {record.id: record for record in load_versions(conn, ids)}
+        return [Artifact.from_record(records[version_id], self) for version_id in ids]
+
+    # For the collector
+
+    def live_chunks(self) -> Iterator[list[bytes]]:
+        """Yield, in batches, the digests of every chunk that a version in use needs."""
+        from artline.artifacts.retention import live_chunks
+
+        return live_chunks(self)
+
+    def _commit(
+        self,
+        draft: Artifact,
+        project: str | None,
+        entity: str | None,
+        run: str,
+        aliases: tuple[str, ...],
+        tags: tuple[str, ...],
+    ) -> VersionRecord:
+        entity, project = self._place(project, entity)
+        given = draft.given_metadata
+        metadata = metadata_text(given) if given is not None else None
+        staging = draft.claim_staging()
+        if staging.content.store_id != self.content.store_id:
+            raise UsageError(
+                f"artifact '{draft.name}' was put together in another store ({staging.content.root}). "
+                "Make it with Artifact(…, store=…) of the store it is logged to"
+            )
+        if draft.incremental:
+            self._take_over_latest(draft, project, entity)
+        manifest = staging.build()
+        proposal = Proposal(
+            entity=entity,
+            project=project,
+            name=draft.collection,
+            type=draft.type,
+            manifest=manifest,
+            metadata=metadata,
+            description=draft.description,
+            run=run,
+            aliases=aliases,
+            tags=tags,
+            base=staging.base,
+        )
+        lease = staging.writer.lease
+        with self.catalog.write() as conn:
+            lease.check(conn)
+            version_id, _new = commit_version(conn, proposal)
+            lease.release(conn)
+            return load_version(conn, version_id)
+
+    def _take_over_latest(self, draft: Artifact, project: str, entity: str) -> None:
+        from artline.errors import ArtifactNotFoundError
+
+        try:
+            latest = self.get(draft.collection, project=project, entity=entity)
+        except ArtifactNotFoundError:
+            return
+        draft.claim_staging().load(latest.manifest, latest.record.id, keep=True)
+
+    def _place(self, project: str | None, entity: str | None) -> tuple[str, str]:
+        return entity or self.settings.entity, project or self.settings.project
+
+    def _resolve(
+        self,
+        conn: sa.Connection,
+        ref: str,
+        project: str | None,
+        entity: str | None,
+        type: str | None = None,
+    ) -> VersionRecord:
+        place = self._place(project, entity)
+        return resolve(conn, parse_ref(ref), entity=place[0], project=place[1], type=type)
+
+    def _drop_alias(self, conn: sa.Connection, record: VersionRecord, alias: str) -> None:
+        # Only if it is still here: somebody may have moved it to another version meanwhile.
+        if alias in load_version(conn, record.id).aliases:
+            remove_alias(conn, record.artifact_id, alias)
+
+    def _runs(self, version_id: int, role: str) -> list[str]:
+        import sqlalchemy as sa
+
+        from artline.artifacts.schema import artifact_edge
+
+        edge = artifact_edge.c
+        query = sa.select(edge.run).where(edge.version_id == version_id, edge.role == role).order_by(edge.id)
+        with self.catalog.read() as conn:
+            return list(conn.execute(query).scalars())
+
+    def _graph(
+        self,
+        subject: str,
+        records: dict[int, VersionRecord],
+        edges: list[tuple[int, str, str, str]],
+    ) -> Graph:
+        from artline.storage.digest import format_digest
+
+        nodes = {
+            record.qualified_name: Node(
+                key=record.qualified_name,
+                kind="artifact",
+                type=record.type,
+                digest=format_digest(self.content.algorithm, record.digest),
+                aliases=record.aliases,
+                deleted=record.deleted_at is not None,
+            )
+            for record in records.values()
+        }
+        lines = []
+        for version_id, run, role, use_as in edges:
+            version = records[version_id].qualified_name
+            nodes.setdefault(run, Node(key=run, kind="run"))
+            source, target = (version, run) if role == INPUT else (run, version)
+            lines.append(Edge(source, target, role, use_as))
+        nodes.setdefault(subject, Node(key=subject, kind="run"))
+        ordered = sorted(nodes.values(), key=lambda node: (node.kind, node.key))
+        return Graph(
+            subject, tuple(ordered), tuple(sorted(lines, key=lambda e: (e.source, e.target, e.role)))
+        )
+
+
+def _is_run(conn: sa.Connection, subject: str) -> bool:
+    import sqlalchemy as sa
+
+    from artline.artifacts.schema import artifact_edge
+
+    query = sa.select(artifact_edge.c.id).where(artifact_edge.c.run == subject).limit(1)
+    return conn.execute(query).scalar() is not None
