@@ -104,6 +104,7 @@ class Definitions:
         self._items: dict[str, Definition] = {}
         self._resolved: dict[str, Definition] = {}
         self.synced = False  # whether any definition asks for step_sync
+        self.step_metrics: frozenset[str] = frozenset()
         for item in items:
             self.add(item)
 
@@ -115,6 +116,9 @@ class Definitions:
         earlier = self._items.pop(item.name, None)
         self._items[item.name] = item if earlier is None or item.overwrite else _merge(earlier, item)
         self._resolved.clear()
+        self.step_metrics = frozenset(
+            found.step_metric for found in self._items.values() if found.step_metric is not None
+        )
         self.synced = any(
             found.step_metric is not None and found.step_sync is not False for found in self._items.values()
         )

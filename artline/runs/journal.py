@@ -101,7 +101,7 @@ class JournalWriter:
         self._orders = dict.fromkeys(_STREAMS, 0)
         self._schemas: dict[tuple[str, tuple[str, ...], str], int] = {}
         self._schema_keys = 0
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
     @property
     def pending(self) -> int:
@@ -189,6 +189,31 @@ class JournalWriter:
         except OSError:
             return True
         return (named.st_ino, named.st_dev) != (held.st_ino, held.st_dev)
+
+    def restore(self) -> None:
+        """Write a deleted file anew under its name, from the copy the system still holds open.
+
+        Raises OSError and changes nothing when that is not possible.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        fd = os.open(draft, flags, 0o644)
+        try:
+            at = 0
+            while at < self._written:
+                data = os.pread(self._fd, min(1 << 20, self._written - at), at)
+                if not data:
+                    raise OSError(5, "the deleted journal cannot be read back", str(self.path))
+                at += os.pwrite(fd, data, at)
+            os.replace(draft, self.path)
+        except OSError:
+            os.close(fd)
+            draft.unlink(missing_ok=True)
+            raise
+        os.close(self._fd)
+        self._fd = fd
+        self._unsynced, self._folder_synced = True, False
 
     def close(self) -> None:
         """Close the file without writing what is pending. Idempotent."""

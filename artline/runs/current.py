@@ -1,0 +1,133 @@
+"""The run in progress of this process, and the module-level functions that act on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from artline.errors import UsageError
+
+if TYPE_CHECKING:
+    from artline.artifacts.artifact import Artifact
+    from artline.runs.config import Config
+    from artline.runs.run import Run
+    from artline.runs.summary import Summary
+
+    config: Config
+    run: Run | None
+    summary: Summary
+
+__all__ = [
+    "config",
+    "define_metric",
+    "enter",
+    "finish",
+    "get_run",
+    "leave",
+    "log",
+    "log_artifact",
+    "run",
+    "summary",
+    "use_artifact",
+]
+
+_open: list[Run] = []
+
+
+def get_run() -> Run | None:
+    """Return the run in progress (the one begun last), or None."""
+    return _open[-1] if _open else None
+
+
+def enter(run: Run) -> None:
+    """Make a run the one in progress."""
+    _open.append(run)
+
+
+def leave(run: Run) -> None:
+    """Take a run out; the one begun before it, if any, is in progress again."""
+    if run in _open:
+        _open.remove(run)
+
+
+def _require(what: str) -> Run:
+    found = get_run()
+    if found is None:
+        raise UsageError(f"artline.{what}: no run is in progress. Call artline.init(project=…) first")
+    return found
+
+
+def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+    """Log a row of values to the run in progress; see Run.log."""
+    (_open[-1] if _open else _require("log")).log(data, step, commit)
+
+
+def define_metric(
+    name: str,
+    step_metric: str | None = None,
+    step_sync: bool | None = None,
+    hidden: bool | None = None,
+    summary: str | Sequence[str] | None = None,
+    goal: str | None = None,
+    overwrite: bool | None = None,
+) -> None:
+    """Say how a metric of the run in progress is charted and summarised; see Run.define_metric."""
+    _require("define_metric").define_metric(name, step_metric, step_sync, hidden, summary, goal, overwrite)
+
+
+def log_artifact(
+    artifact_or_path: Artifact | str | os.PathLike[str],
+    name: str | None = None,
+    type: str | None = None,
+    aliases: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
+) -> Artifact:
+    """Commit an artifact as an output of the run in progress; see Run.log_artifact."""
+    return _require("log_artifact").log_artifact(artifact_or_path, name, type, aliases, tags)
+
+
+def use_artifact(
+    artifact_or_name: Artifact | str,
+    type: str | None = None,
+    use_as: str | None = None,
+) -> Artifact:
+    """Resolve an artifact and record it as an input of the run in progress; see Run.use_artifact."""
+    return _require("use_artifact").use_artifact(artifact_or_name, type, use_as)
+
+
+def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
+    """Finish the run in progress, if there is one; see Run.finish."""
+    found = get_run()
+    if found is not None:
+        found.finish(exit_code, quiet)
+
+
+class _Early:
+    """Stands for ``artline.config`` or ``artline.summary`` before ``init``: any use says what to do."""
+
+    def __init__(self, name: str) -> None:
+        object.__setattr__(self, "_name", name)
+
+    def _refuse(self, *_: Any) -> Any:
+        name = object.__getattribute__(self, "_name")
+        raise UsageError(f"artline.{name}: no run is in progress. Call artline.init(project=…) first")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._refuse()
+
+    def __repr__(self) -> str:
+        return f"<artline.{object.__getattribute__(self, '_name')} before artline.init()>"
+
+    __setattr__ = __getitem__ = __setitem__ = __delitem__ = __contains__ = __iter__ = __len__ = _refuse
+
+
+def __getattr__(name: str) -> Any:
+    if name == "run":
+        return get_run()
+    if name in ("config", "summary"):
+        found = get_run()
+        return _Early(name) if found is None else getattr(found, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,110 @@
+"""What is known of a run that already exists: its journals, else the catalog. Only resuming asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artline.errors import RunNotFoundError
+from artline.runs import records
+from artline.runs.definitions import Definition, SummaryBuilder
+from artline.runs.journal import read_journal
+from artline.settings import Settings
+
+__all__ = ["Earlier", "find_earlier", "journal_folder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A run as its earlier attempts left it: how many there were, the next step, and the rest."""
+
+    attempt: int
+    next_step: int
+    info: Mapping[str, Any]
+    config: Mapping[str, Any]
+    summary: SummaryBuilder
+
+
+def journal_folder(settings: Settings, run_id: str) -> Path:
+    """Return the folder of a run's journals."""
+    return settings.root / "journal" / settings.project / run_id
+
+
+def find_earlier(settings: Settings, run_id: str) -> Earlier | None:
+    """Return what is known of a run, None when there is none.
+
+    The journals tell all while the first one is still there; otherwise the catalog is asked, which takes
+    the rest of the journals in.
+    """
+    try:
+        found = _from_journals(settings, run_id)
+    except FileNotFoundError:  # a reader took one in and removed it meanwhile
+        found = None
+    return _from_catalog(settings, run_id) if found is None else found
+
+
+def _from_journals(settings: Settings, run_id: str) -> Earlier | None:
+    """Return what the journals tell, None when there are none or the first attempt's is gone already."""
+    files = sorted(journal_folder(settings, run_id).glob("*.journal"))
+    attempt, next_step, first = 0, 0, False
+    info: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    summary = SummaryBuilder()
+    for file in files:
+        mine = 0
+        for frame in read_journal(file):
+            record = frame.record
+            if isinstance(record, records.Start):
+                if record.entity != settings.entity:
+                    break
+                mine = record.attempt
+                first = first or mine == 1
+                attempt = max(attempt, mine)
+                info.update(record.info)
+            elif isinstance(record, records.Update):
+                info.update(record.values)
+            elif isinstance(record, records.Config):
+                for key in record.removed:
+                    config.pop(key, None)
+                config.update(record.values)
+            elif isinstance(record, records.Define):
+                summary.define(Definition.from_json(record.definition))
+            elif isinstance(record, records.Summary):
+                summary.assign(record.values, record.removed)
+            elif isinstance(record, records.Rows) and record.stream == records.HISTORY:
+                summary.add(record, mine)
+                next_step = max(next_step, max(record.steps) + 1)
+    return Earlier(attempt, next_step, info, config, summary) if first else None
+
+
+def _from_catalog(settings: Settings, run_id: str) -> Earlier | None:
+    if not settings.catalog and not (settings.root / "catalog.db").exists():
+        return None
+    import json
+
+    import sqlalchemy as sa
+
+    from artline.runs.schema import run
+    from artline.runs.store import RunStore
+
+    store = RunStore.open(settings)
+    store.ingest(settings.project, run_id)
+    try:
+        found = store.get(settings.project, run_id)
+    except RunNotFoundError:
+        return None
+    with store.catalog.read() as conn:
+        state = conn.execute(sa.select(run.c.summary_state).where(run.c.id == found.key)).scalar()
+    summary = SummaryBuilder.from_json(json.loads(state)) if state else SummaryBuilder()
+    info = dict(found.info)
+    info.update(
+        name=found.name,
+        notes=found.notes,
+        tags=list(found.tags),
+        group=found.group,
+        job_type=found.job_type,
+    )
+    next_step = 0 if found.last_step is None else found.last_step + 1
+    return Earlier(found.attempt, next_step, info, found.config, summary)

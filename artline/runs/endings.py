@@ -1,0 +1,168 @@
+"""How a process ends, and what that makes of its runs: exit, exception, ``sys.exit``, Ctrl-C, SIGTERM.
+
+The hooks are installed with the first open run and taken out with the last, each only where nobody
+else has replaced it in between. A forked child never ends its parent's runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from artline.runs.run import Run
+
+__all__ = ["INTERRUPTED", "TERMINATED", "ending_of", "forget", "watch"]
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class _Endings:
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.runs: list[Run] = []
+        self.state: tuple[str, int] | None = None  # how the process is about to end
+        self.exit_code: int | None = None  # what sys.exit was last called with
+        self.rows_at_exit = -1
+        self.registered = False
+        self.hooked = False
+        self.excepthook: Callable[..., Any] = sys.excepthook
+        self.exit: Callable[..., Any] = sys.exit
+
+
+_endings = _Endings()
+
+
+def ending_of(kind: type[BaseException] | None, error: BaseException | None) -> tuple[str, int]:
+    """Return the state and exit code that an exception (or its absence) leaves a run with."""
+    if kind is None:
+        return "finished", 0
+    if issubclass(kind, KeyboardInterrupt):
+        return "killed", INTERRUPTED
+    if issubclass(kind, SystemExit):
+        code = _exit_status(getattr(error, "code", None))
+        return ("failed" if code else "finished"), code
+    if issubclass(kind, GeneratorExit):
+        return "finished", 0
+    return "failed", 1
+
+
+def watch(run: Run) -> None:
+    """End this run when the process ends, with the right state."""
+    if _endings.pid != os.getpid():
+        _endings.pid = os.getpid()
+        _endings.runs.clear()
+        _endings.state = None
+    _endings.runs.append(run)
+    if not _endings.registered:
+        _endings.registered = True
+        atexit.register(_at_exit)
+    if not _endings.hooked:
+        _install()
+
+
+def forget(run: Run) -> None:
+    """Stop watching a run that has ended."""
+    with contextlib.suppress(ValueError):
+        _endings.runs.remove(run)
+    if not _endings.runs and _endings.hooked and _endings.pid == os.getpid():
+        _remove()
+
+
+def _install() -> None:
+    _endings.hooked = True
+    _endings.exit_code = None
+    if sys.excepthook is not _on_exception:
+        _endings.excepthook = sys.excepthook
+        sys.excepthook = _on_exception
+    if sys.exit is not _on_sys_exit:
+        _endings.exit = sys.exit
+        sys.exit = _on_sys_exit
+    if threading.current_thread() is threading.main_thread():
+        with contextlib.suppress(ValueError, OSError):
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _remove() -> None:
+    _endings.hooked = False
+    if sys.excepthook is _on_exception:
+        sys.excepthook = _endings.excepthook
+    if sys.exit is _on_sys_exit:
+        sys.exit = _endings.exit
+    if threading.current_thread() is threading.main_thread():
+        with contextlib.suppress(ValueError, OSError):
+            if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _on_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if _endings.pid == os.getpid():
+        _endings.state = ending_of(kind, error)
+    _endings.excepthook(kind, error, traceback)
+
+
+def _on_sys_exit(status: Any = None, /) -> Any:
+    if _endings.pid == os.getpid() and threading.current_thread() is threading.main_thread():
+        _endings.exit_code = _exit_status(status)
+        _endings.rows_at_exit = _rows()
+    raise SystemExit(status)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    if _endings.pid != os.getpid():
+        _die(number)
+        return
+    runs = list(_endings.runs)
+
+    def end() -> None:
+        for run in reversed(runs):
+            run.end("killed", TERMINATED)
+        _die(number)
+
+    blocked = next((run for run in runs if run.busy), None)
+    if blocked is not None:
+        blocked.when_free(end)  # the signal came in the middle of our own work: right after it
+    else:
+        end()
+
+
+def _die(number: int) -> None:
+    """End by the signal itself, so that the exit status is what whoever sent it expects."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _at_exit() -> None:
+    if _endings.pid != os.getpid():
+        return
+    state, code = "finished", 0
+    if _endings.state is not None:
+        state, code = _endings.state
+    elif _endings.exit_code is not None and _endings.rows_at_exit == _rows():
+        # Rows logged since mean that the SystemExit was caught and the program went on.
+        code = _endings.exit_code
+        state = "failed" if code else "finished"
+    for run in reversed(list(_endings.runs)):
+        run.end(state, code)
+
+
+def _rows() -> int:
+    return sum(run.rows_logged for run in _endings.runs)
+
+
+def _exit_status(status: Any) -> int:
+    """Return the exit status that the interpreter makes of a SystemExit's code."""
+    if status is None:
+        return 0
+    if isinstance(status, int):
+        return int(status) & 0xFF
+    return 1

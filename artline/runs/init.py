@@ -1,0 +1,280 @@
+"""``init``: begin a run, or go on with an earlier one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from artline.artifacts.refs import check_name
+from artline.errors import ConflictError, RunNotFoundError, StoreUnavailableError, UsageError
+from artline.runs import current, endings, notices
+from artline.runs.config import flatten, parse_config
+from artline.runs.earlier import Earlier, find_earlier, journal_folder
+from artline.runs.host import describe_host, describe_process
+from artline.runs.names import new_id, new_name
+from artline.runs.records import Start
+from artline.runs.run import DisabledRun, Run, check_tags
+from artline.settings import Settings, load_settings
+
+__all__ = ["init"]
+
+RESUME = ("allow", "must", "never", "auto")
+REINIT = ("return_previous", "finish_previous", "create_new")
+AUTO_FILE = "resume-auto"  # beside a project's runs: the id that resume="auto" goes on with
+
+_live: weakref.WeakSet[Run] = weakref.WeakSet()
+_fork_watched = False
+
+
+def init(
+    project: str | None = None,
+    *,
+    entity: str | None = None,
+    name: str | None = None,
+    id: str | None = None,
+    notes: str | None = None,
+    tags: Sequence[str] | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | Any = None,
+    dir: str | os.PathLike[str] | None = None,
+    mode: Literal["online", "offline", "disabled", "shared"] | None = None,
+    resume: bool | Literal["allow", "must", "never", "auto"] | None = None,
+    reinit: bool | Literal["return_previous", "finish_previous", "create_new"] | None = None,
+    save_code: bool | None = None,
+    allow_val_change: bool | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
+) -> Run:
+    """Begin a run and make it the one in progress; return it.
+
+    ``config`` is a mapping, an argparse Namespace, or the path of a JSON or YAML file. ``dir`` is the
+    folder whose files are kept with the run (default: one under the root). ``resume``: ``allow`` goes on
+    with the run of this ``id`` if there is one, ``must`` and ``never`` raise if there is none or one,
+    ``auto`` goes on with the project's last run that did not finish. With a run in progress ``reinit``
+    decides: return it (default), finish it first (True), or begin a second one beside it.
+
+    Everything slow (git, packages, GPUs) is gathered in the background. Raises UsageError,
+    InvalidNameError, ConflictError (the id is taken), RunNotFoundError, StoreUnavailableError (the root
+    cannot be written).
+    """
+    resolved = _settings(settings, project, entity, mode, save_code)
+    choice = _reinit(reinit)
+    previous = current.get_run()
+    if previous is not None and choice == "return_previous" and previous._pid == os.getpid():
+        notices.warn(
+            f"init: run {previous.path} is in progress and is returned. Finish it first, or pass "
+            "reinit='finish_previous' or 'create_new'"
+        )
+        return previous
+    if previous is not None and choice == "finish_previous":
+        previous.finish()
+    values = parse_config(config)
+    given = _describe(name, notes, tags, group, job_type)
+    resuming = _resume(resume or os.environ.get("ART_RESUME"))
+    chosen_id = id or os.environ.get("ART_RUN_ID") or ""
+    if chosen_id:
+        check_name(chosen_id, "run id")
+    if resolved.mode == "disabled":
+        return _begin_disabled(resolved, chosen_id, given, values)
+    return _begin(resolved, chosen_id, given, values, dir, resuming, bool(allow_val_change))
+
+
+def _begin(
+    settings: Settings,
+    run_id: str,
+    given: dict[str, Any],
+    config: dict[str, Any],
+    folder: str | os.PathLike[str] | None,
+    resume: str | None,
+    allow_val_change: bool,
+) -> Run:
+    from artline.runs.recorder import Recorder
+
+    runs_folder = settings.root / "runs" / settings.project
+    auto = runs_folder / AUTO_FILE
+    if resume == "auto" and not run_id:
+        run_id = _read_auto(auto)
+    earlier = _earlier(settings, run_id, resume)
+    run_id = run_id or new_id()
+    attempt = 1 if earlier is None else earlier.attempt + 1
+    info = _info(settings, given, earlier)
+    files = Path(folder).absolute() if folder is not None else runs_folder / run_id / "files"
+    if folder is not None:
+        info["dir"] = str(files)
+    journals = journal_folder(settings, run_id)
+    writer = f"{attempt:04d}-{new_id()}"
+    start = Start(
+        settings.entity, settings.project, run_id, writer, attempt, time.time(), describe_process(), info
+    )
+    try:
+        files.mkdir(parents=True, exist_ok=True)
+        journals.mkdir(parents=True, exist_ok=True)
+        recorder = Recorder(
+            journals / f"{writer}.journal",
+            start,
+            flush_interval=settings.flush_interval,
+            heartbeat_interval=settings.heartbeat_interval,
+            first_step=0 if earlier is None else earlier.next_step,
+            summary=None if earlier is None else earlier.summary,
+        )
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"init: cannot write under {settings.root}: {error.strerror or error}. Free or mount it, or set "
+            "ART_HOME to a folder that can be written (mode='disabled' records nothing)"
+        ) from error
+    known = {**(earlier.info if earlier is not None else {}), **info}
+    run = Run(
+        settings=settings,
+        run_id=run_id,
+        info=known,
+        config=dict(earlier.config) if earlier is not None else {},
+        files=files,
+        recorder=recorder,
+        resumed=earlier is not None,
+    )
+    run.config.update(config, allow_val_change=allow_val_change or earlier is not None)
+    if resume == "auto":
+        _write_auto(auto, run_id)
+        run.after_end(lambda state: auto.unlink(missing_ok=True) if state == "finished" else None)
+    _watch_forks()
+    _live.add(run)
+    endings.watch(run)
+    current.enter(run)
+    if not settings.quiet:
+        verb = "goes on" if earlier is not None else "begins"
+        notices.say(f"run {run.name} ({run.id}) {verb} in project {run.project}, kept in {settings.root}")
+    _attach(run)
+    return run
+
+
+def _attach(run: Run) -> None:
+    """Start what works beside the run; the console last, so that it ends first and misses nothing."""
+    from artline.runs.companions import start_companions
+
+    start_companions(run)
+
+
+def _begin_disabled(settings: Settings, run_id: str, given: dict[str, Any], config: dict[str, Any]) -> Run:
+    info = {**given, "name": given.get("name") or new_name()}
+    run = DisabledRun(settings=settings, run_id=run_id or new_id(), info=info, config=flatten(config))
+    current.enter(run)
+    return run
+
+
+def _settings(
+    given: Settings | Mapping[str, Any] | None,
+    project: str | None,
+    entity: str | None,
+    mode: str | None,
+    save_code: bool | None,
+) -> Settings:
+    named = {"project": project, "entity": entity, "mode": mode, "save_code": save_code}
+    if isinstance(given, Settings):
+        changes: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
+        resolved = replace(given, **changes)
+    else:
+        merged = {**(given or {}), **{key: value for key, value in named.items() if value is not None}}
+        resolved = load_settings(**merged)
+    if resolved.mode not in ("online", "offline", "disabled", "shared"):
+        raise UsageError(f"init: mode must be online, offline, disabled or shared, not {resolved.mode!r}")
+    check_name(resolved.project, "project")
+    check_name(resolved.entity, "entity")
+    return resolved
+
+
+def _describe(
+    name: str | None, notes: str | None, tags: Sequence[str] | None, group: str | None, job_type: str | None
+) -> dict[str, Any]:
+    """Return the descriptive fields given as arguments or, failing that, in the environment."""
+    environment = os.environ.get
+    words = environment("ART_TAGS", "")
+    found = {
+        "name": name or environment("ART_NAME"),
+        "notes": notes or environment("ART_NOTES"),
+        "tags": list(check_tags(tags)) if tags is not None else None,
+        "group": group or environment("ART_RUN_GROUP"),
+        "job_type": job_type or environment("ART_JOB_TYPE"),
+    }
+    if tags is None and words:
+        found["tags"] = list(check_tags([word.strip() for word in words.split(",") if word.strip()]))
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _info(settings: Settings, given: dict[str, Any], earlier: Earlier | None) -> dict[str, Any]:
+    """Return the fields of the Start record: what is given, what is told of the host, and defaults."""
+    info = {**describe_host(), "mode": settings.mode, **given}
+    if earlier is None:
+        info = {"notes": "", "tags": [], "group": "", "job_type": "", **info}
+        info.setdefault("name", new_name())
+    return info
+
+
+def _earlier(settings: Settings, run_id: str, resume: str | None) -> Earlier | None:
+    """Return the run to go on with, None to begin a new one. Raises when ``resume`` forbids it."""
+    path = f"{settings.entity}/{settings.project}/{run_id}"
+    if not run_id:
+        if resume == "must":
+            raise UsageError("init: resume='must' needs the id of the run. Pass id=, or set ART_RUN_ID")
+        return None
+    found = find_earlier(settings, run_id)
+    if found is None and resume == "must":
+        raise RunNotFoundError(f"init: there is no run {path} to resume. Use resume='allow' to begin it")
+    if found is not None and resume not in ("allow", "must", "auto") and settings.mode != "shared":
+        raise ConflictError(
+            f"init: run {path} exists already. Choose another id, or pass resume='allow' to go on with it"
+        )
+    return found
+
+
+def _resume(value: bool | str | None) -> str | None:
+    if value is None or value is False or value == "":
+        return None
+    if value is True:
+        return "auto"
+    if value not in RESUME:
+        raise UsageError(f"init: resume must be one of {', '.join(RESUME)}, not {value!r}")
+    return value
+
+
+def _reinit(value: bool | str | None) -> str:
+    if value is None or value is False or value == "default":
+        return "return_previous"
+    if value is True:
+        return "finish_previous"
+    if value not in REINIT:
+        raise UsageError(f"init: reinit must be one of {', '.join(REINIT)}, not {value!r}")
+    return value
+
+
+def _read_auto(file: Path) -> str:
+    with contextlib.suppress(OSError):
+        found = file.read_text(encoding="utf-8").strip()
+        if found:
+            return check_name(found, "run id")
+    return ""
+
+
+def _write_auto(file: Path, run_id: str) -> None:
+    try:
+        file.write_text(run_id + "\n", encoding="utf-8")
+    except OSError as error:
+        notices.warn(f"init: resume='auto' cannot remember run {run_id} in {file}: {error.strerror or error}")
+
+
+def _watch_forks() -> None:
+    global _fork_watched
+    if not _fork_watched:
+        _fork_watched = True
+        os.register_at_fork(after_in_child=_abandon_all)
+
+
+def _abandon_all() -> None:
+    for run in list(_live):
+        run.abandon()
+    _live.clear()

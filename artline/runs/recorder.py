@@ -1,0 +1,346 @@
+"""The recorder: one background thread a run that encodes what was queued and writes it to the journal.
+
+It wakes once per flush interval, or earlier when much is queued. A journal that cannot be written costs a
+warning, never the training: what is encoded waits in memory up to a limit and is tried again each interval;
+beyond the limit rows are dropped, counted, and the count told. ``fsync`` runs every ``FSYNC_INTERVAL``
+seconds while there is something new, before an artifact is committed, and at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from artline.runs import notices
+from artline.runs.definitions import Definition, SummaryBuilder
+from artline.runs.journal import JournalWriter
+from artline.runs.records import Config, Console, Define, Finish, Heartbeat, Record, Start, Summary
+from artline.runs.rows import Item, Plan, RowQueue
+from artline.runs.values import json_text
+
+__all__ = ["FSYNC_INTERVAL", "MOST_PENDING", "Recorder"]
+
+FSYNC_INTERVAL = 15.0  # seconds
+MOST_PENDING = 32 * 1024 * 1024  # bytes encoded and unwritten beyond which new records are dropped
+MOST_CONSOLE = 8 * 1024 * 1024  # bytes of console output that wait for the thread
+
+_LARGEST = 2**63
+
+
+class Recorder:
+    """Write one run's journal in the background.
+
+    ``queue`` takes rows and records from any thread. The thread is a daemon, so it never holds up the
+    interpreter's exit; ``finish`` writes the rest.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        start: Start,
+        *,
+        flush_interval: float,
+        heartbeat_interval: float,
+        first_step: int = 0,
+        summary: SummaryBuilder | None = None,
+    ) -> None:
+        self.summary = summary if summary is not None else SummaryBuilder()
+        self.attempt = start.attempt
+        self.queue = RowQueue(self.wake, first_step)
+        self.pid = os.getpid()
+        self.console_waiting: Callable[[], list[Console]] = list
+        self._label = f"run {start.run_id}"
+        self._flush_interval = flush_interval
+        self._heartbeat_interval = heartbeat_interval
+        self._writer = JournalWriter(path)
+        self._start = start
+        self._orders = {"history": 0, "system": 0}
+        self._step_values: dict[str, Any] = {}
+        self._synced_plans: dict[Plan, tuple[str, ...]] = {}
+        self._extended_plans: dict[tuple[Any, ...], Plan] = {}
+        self._trouble = ""
+        self._told = False
+        self._lost = 0
+        self._last_beat = self._last_fsync = time.monotonic()
+        self._stopping = False
+        self._closed = False
+        self._bell = threading.Lock()  # held: nothing to do; released by wake(). Safe in signal handlers.
+        self._bell.acquire()
+        self._work = threading.RLock()  # encoding and writing
+        self._worker = 0  # the thread that holds _work
+        self._deferred: list[Callable[[], None]] = []
+        self._writer.append(start)
+        self._writer.flush()
+        self._thread = threading.Thread(target=self._loop, name="artline-recorder", daemon=True)
+        self._thread.start()
+
+    @property
+    def path(self) -> Path:
+        """The journal file."""
+        return self._writer.path
+
+    @property
+    def trouble(self) -> str:
+        """Why the journal cannot be written at present; empty when it can."""
+        return self._trouble
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the calling thread is inside this object's work: a signal handler asks."""
+        return self._worker == threading.get_ident()
+
+    def wake(self) -> None:
+        """Make the thread work now."""
+        with contextlib.suppress(RuntimeError):  # it is awake already
+            self._bell.release()
+
+    def put(self, record: Record) -> None:
+        """Queue a record behind everything queued so far."""
+        self.queue.put(record)
+
+    def values(self) -> dict[str, Any]:
+        """Return the summary with everything logged so far, what is still queued included."""
+        with self._exclusive():
+            self._absorb()
+            return self.summary.values()
+
+    def flush(self) -> None:
+        """Write and sync everything queued so far, in the calling thread."""
+        with self._exclusive():
+            self._absorb()
+            self._write(fsync=True)
+
+    def when_free(self, action: Callable[[], None]) -> None:
+        """Run an action now, or, in a signal handler that interrupted this object's work, right after it."""
+        if self._worker == threading.get_ident():
+            self._deferred.append(action)
+        else:
+            action()
+
+    def finish(self, record: Finish, timeout: float = 30.0) -> bool:
+        """Write the rest and the last record; return, within ``timeout``, whether all is on disk."""
+        if self._closed:
+            return True
+        self.queue.commit()
+        self._stopping = True
+        deadline = time.monotonic() + timeout
+        self.wake()
+        self._thread.join(timeout / 2)
+        if not self._work.acquire(timeout=max(0.1, deadline - time.monotonic())):
+            notices.warn(
+                f"{self._label}: writing {self._writer.path} hangs; going on without the last records"
+            )
+            return False
+        try:
+            self._absorb(final=True)
+            self._writer.append(record)
+            self._write(fsync=True)
+            done = not self._trouble
+            if not done:
+                notices.warn(
+                    f"{self._label}: its end could not be written to {self._writer.path}: {self._trouble}"
+                )
+            self._closed = True
+            self._writer.close()
+            return done
+        finally:
+            self._work.release()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's journal without writing a byte."""
+        self._stopping = self._closed = True
+        self._work = threading.RLock()
+        with contextlib.suppress(OSError):
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Any:
+        with self._work:
+            outer = self._worker
+            self._worker = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._worker = outer
+        while not outer and self._deferred:
+            self._deferred.pop()()
+
+    def _loop(self) -> None:
+        while True:
+            self._bell.acquire(timeout=self._flush_interval)
+            if self._stopping:
+                return
+            try:
+                self.queue.commit(older_than=time.time() - self._flush_interval / 2)
+                with self._exclusive():
+                    if self._closed:
+                        return
+                    self._absorb()
+                    now = time.monotonic()
+                    if now - self._last_beat >= self._heartbeat_interval and not self._trouble:
+                        self._last_beat = now
+                        self._writer.append(Heartbeat(time.time()))
+                    self._write(fsync=now - self._last_fsync >= FSYNC_INTERVAL)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the training goes on
+                self._tell(f"{type(error).__name__}: {error}")
+
+    def _write(self, *, fsync: bool) -> None:
+        """Write what is encoded; on failure keep it for the next try and tell the person once."""
+        if self._closed:
+            return
+        try:
+            if self._writer.lost():
+                self._writer.restore()
+                notices.warn(f"{self._label}: its journal was deleted; wrote it again as {self._writer.path}")
+            self._writer.flush(fsync=fsync)
+        except OSError as error:
+            self._tell(error.strerror or str(error))
+            return
+        if fsync:
+            self._last_fsync = time.monotonic()
+        if self._trouble:
+            self._trouble = ""
+            lost = f"; {self._lost:,} records did not fit into memory and are lost" if self._lost else ""
+            notices.warn(f"{self._label}: writing {self._writer.path} works again{lost}")
+            self._lost = 0
+            self._told = False
+
+    def _tell(self, trouble: str) -> None:
+        self._trouble = trouble
+        if not self._told:
+            self._told = True
+            notices.warn(
+                f"{self._label}: cannot write {self._writer.path}: {trouble}. The program goes on; up to "
+                f"{MOST_PENDING >> 20} MiB wait in memory and are written when it works again"
+            )
+
+    def _absorb(self, *, final: bool = False) -> None:
+        """Encode everything queued, in order."""
+        items = self.queue.take()
+        if self.queue.dropped:
+            dropped, self.queue.dropped = self.queue.dropped, 0
+            notices.warn(
+                f"{self._label}: {dropped:,} rows came faster than they could be written and are lost"
+            )
+        full = self._writer.pending > MOST_PENDING
+        if items:
+            if full and not final:
+                self._lost += len(items)
+                items = [item for item in items if item[0] is None]
+            self._encode(items)
+        for chunk in self.console_waiting():
+            if not full:
+                self._writer.append(chunk)
+
+    def _encode(self, items: list[Item]) -> None:
+        first = items[0][0] if items else None
+        if first is not None and not self.summary.definitions.synced:
+            plans = {item[0] for item in items}
+            if len(plans) == 1:
+                self._rows(first, items, None)
+                return
+        groups: dict[Plan, list[Item]] = {}
+        orders: dict[Plan, list[int]] = {}
+        orders_of = dict(self._orders)
+        for item in items:
+            plan = item[0]
+            if plan is None:
+                self._emit(groups, orders)
+                self._record(item[1])
+                continue
+            if self.summary.definitions.synced and plan.stream == "history":
+                item = self._sync(item)
+                plan = item[0]
+                assert plan is not None
+            group = groups.get(plan)
+            if group is None:
+                group = groups[plan] = []
+                orders[plan] = []
+            group.append(item)
+            orders[plan].append(orders_of[plan.stream])
+            orders_of[plan.stream] += 1
+        self._emit(groups, orders)
+
+    def _emit(self, groups: dict[Plan, list[Item]], orders: dict[Plan, list[int]]) -> None:
+        for plan, group in groups.items():
+            self._rows(plan, group, orders[plan])
+        groups.clear()
+        orders.clear()
+
+    def _rows(self, plan: Plan, items: list[Item], orders: list[int] | range | None) -> None:
+        """Encode rows of one plan, and let the summary see them."""
+        if orders is None:
+            low = self._orders[plan.stream]
+            orders = range(low, low + len(items))
+        self._orders[plan.stream] += len(items)
+        _, steps, times, values = zip(*items, strict=True)
+        columns: list[Any] = list(zip(*values, strict=True))
+        types = plan.types
+        if plan.texts:
+            for n in plan.texts:
+                columns[n] = [json_text(value) for value in columns[n]]
+        try:
+            self._writer.append_rows(plan.stream, plan.keys, types, steps, times, columns, orders)
+        except OverflowError:  # an integer beyond 64 bits: this batch of its column becomes JSON text
+            for n, letter in enumerate(types):
+                if letter == "q" and (max(columns[n]) >= _LARGEST or min(columns[n]) < -_LARGEST):
+                    columns[n] = [json.dumps(value) for value in columns[n]]
+                    types = f"{types[:n]}j{types[n + 1 :]}"
+            try:
+                self._writer.append_rows(plan.stream, plan.keys, types, steps, times, columns, orders)
+            except OverflowError as error:
+                notices.warn(f"{self._label}: {len(items)} rows are too large to be kept: {error}")
+                return
+        if plan.stream == "history":
+            self.summary.add_columns(plan.keys, types, columns, orders, self.attempt)
+
+    def _record(self, record: Record) -> None:
+        if isinstance(record, Define):
+            self.summary.define(Definition.from_json(record.definition))
+            self._synced_plans.clear()
+        elif isinstance(record, Summary):
+            self.summary.assign(record.values, record.removed)
+        if isinstance(record, (Define, Summary, Config)) or self._writer.pending <= MOST_PENDING:
+            try:
+                self._writer.append(record)
+            except OverflowError as error:
+                kind = type(record).__name__.lower()
+                notices.warn(f"{self._label}: a {kind} record is too large to be kept: {error}")
+
+    def _sync(self, item: Item) -> Item:
+        """Add to a row the step metrics it lacks, with the values logged last (``step_sync``)."""
+        plan, step, at, values = item
+        assert plan is not None
+        missing = self._synced_plans.get(plan)
+        if missing is None:
+            missing = tuple(self.summary.definitions.missing_steps(plan.keys))
+            if len(self._synced_plans) > 1000:
+                self._synced_plans.clear()
+            self._synced_plans[plan] = missing
+        for key, letter, value in zip(plan.keys, plan.types, values, strict=True):
+            if letter in "dq" and key in self.summary.definitions.step_metrics:
+                self._step_values[key] = value
+        known = [name for name in missing if name in self._step_values]
+        if not known:
+            return item
+        added = tuple(self._step_values[name] for name in known)
+        return self._extended(plan, known, added), step, at, (*values, *added)
+
+    def _extended(self, plan: Plan, names: list[str], values: tuple[Any, ...]) -> Plan:
+        kinds = tuple("d" if type(value) is float else "q" for value in values)
+        key = (plan, *names, *kinds)
+        found = self._extended_plans.get(key)
+        if found is None:
+            found = Plan((*plan.keys, *names), (), plan.stream)
+            found.types = plan.types + "".join(kinds)
+            found.texts = plan.texts
+            if len(self._extended_plans) > 1000:
+                self._extended_plans.clear()
+            self._extended_plans[key] = found
+        return found

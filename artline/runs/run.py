@@ -1,0 +1,509 @@
+"""``Run``: what a training script holds in its hand."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from artline.errors import SourceNotFoundError, UsageError
+from artline.runs import current, endings, notices
+from artline.runs.config import Config
+from artline.runs.definitions import Definition
+from artline.runs.records import Config as ConfigRecord
+from artline.runs.records import Define, Edge, Finish, Update
+from artline.runs.records import Summary as SummaryRecord
+from artline.runs.summary import Summary
+from artline.settings import Settings
+
+if TYPE_CHECKING:
+    from artline.artifacts.artifact import Artifact
+    from artline.artifacts.store import ArtifactStore
+    from artline.runs.recorder import Recorder
+
+__all__ = ["Companion", "DisabledRun", "Run"]
+
+FINISH_TIMEOUT = 60.0  # seconds finish may take at the very most
+
+
+class Companion:
+    """Something that works beside a run in the background and is stopped, in order, when the run ends."""
+
+    def stop(self, timeout: float) -> None:
+        """Stop within about ``timeout`` seconds. Idempotent; never raises."""
+
+    def abandon(self) -> None:
+        """In a forked child: forget the parent's work without touching what it shares with the parent."""
+
+
+class Run:
+    """One run in progress. Made by ``artline.init``; also a context manager that finishes it.
+
+    All methods may be called from any thread. In a forked child the run only accepts and ignores what is
+    logged, with one warning: the journal belongs to the process that called ``init``.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        run_id: str,
+        info: Mapping[str, Any],
+        config: Mapping[str, Any],
+        files: Path,
+        recorder: Recorder,
+        resumed: bool = False,
+    ) -> None:
+        self.settings = settings
+        self._id = run_id
+        self._info = dict(info)
+        self._files = files
+        self._recorder = recorder
+        self._resumed = resumed
+        self._started = time.time()
+        self._clock = time.monotonic()
+        self._state = "running"
+        self._exit_code: int | None = None
+        self._pid = os.getpid()
+        self._warned_fork = False
+        self._ending = threading.RLock()
+        self._ending_thread = 0
+        self._store: ArtifactStore | None = None
+        self._companions: list[Companion] = []
+        self._when_finished: list[Callable[[str], None]] = []
+        self._queue = recorder.queue
+        self.config = Config(dict(config), self._config_changed)
+        self.summary = Summary(self._summary_values, self._summary_assigned)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path} ({self.name}, {self.state})>"
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        state, code = endings.ending_of(kind, error)
+        self.end(state, code)
+
+    @property
+    def id(self) -> str:
+        """The run's id, unique in its project."""
+        return self._id
+
+    @property
+    def entity(self) -> str:
+        """Whose project this is."""
+        return self.settings.entity
+
+    @property
+    def project(self) -> str:
+        """The project the run belongs to."""
+        return self.settings.project
+
+    @property
+    def path(self) -> str:
+        """``entity/project/id``."""
+        return f"{self.entity}/{self.project}/{self.id}"
+
+    @property
+    def dir(self) -> str:
+        """The folder whose files are kept with the run."""
+        return str(self._files)
+
+    @property
+    def name(self) -> str:
+        """The run's readable name. May be set."""
+        return str(self._info.get("name", ""))
+
+    @name.setter
+    def name(self, value: str) -> None:
+        self._describe("name", str(value))
+
+    @property
+    def notes(self) -> str:
+        """A longer description. May be set."""
+        return str(self._info.get("notes") or "")
+
+    @notes.setter
+    def notes(self, value: str | None) -> None:
+        self._describe("notes", value or "")
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The run's tags. May be set: ``run.tags += ("best",)``."""
+        return tuple(self._info.get("tags", ()))
+
+    @tags.setter
+    def tags(self, value: Sequence[str]) -> None:
+        self._describe("tags", list(check_tags(value)))
+
+    @property
+    def group(self) -> str:
+        """The group the run belongs to, or an empty text."""
+        return str(self._info.get("group") or "")
+
+    @property
+    def job_type(self) -> str:
+        """The kind of work the run does, or an empty text."""
+        return str(self._info.get("job_type") or "")
+
+    @property
+    def step(self) -> int:
+        """The step that the next row gets."""
+        return self._queue.step
+
+    @property
+    def state(self) -> str:
+        """running, finished, failed or killed."""
+        return self._state
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code the run ended with, None while it runs."""
+        return self._exit_code
+
+    @property
+    def start_time(self) -> float:
+        """When the run began, in seconds since the epoch."""
+        return self._started
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this continues an earlier run."""
+        return self._resumed
+
+    @property
+    def disabled(self) -> bool:
+        """Whether nothing is recorded."""
+        return False
+
+    @property
+    def url(self) -> str | None:
+        """Where the run can be seen in a browser; None without a server."""
+        return None
+
+    @property
+    def busy(self) -> bool:
+        """Whether this thread is inside the run's own work at this moment (a signal came in between)."""
+        return self._ending_thread == threading.get_ident() or self._recorder.interrupted
+
+    @property
+    def rows_logged(self) -> int:
+        """Rows of history handed over so far."""
+        return self._queue.rows
+
+    def when_free(self, action: Callable[[], None]) -> None:
+        """Run an action now, or right after the run's own work that a signal interrupted."""
+        if self._ending_thread == threading.get_ident():
+            self.after_end(lambda _: action())
+        else:
+            self._recorder.when_free(action)
+
+    def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        """Log a row: a dict of names to numbers, texts, booleans, None or lists; nested dicts are dotted.
+
+        Without ``step`` the row is complete and takes the next step. With ``step``, or ``commit=False``,
+        values add to the row of that step, which is complete when another step begins. A step lower than
+        the last is kept. Costs a few microseconds; never does I/O. Raises UsageError for what cannot be
+        logged, naming the key, and when the run has ended.
+        """
+        self._queue.log(data, step, commit)
+
+    def define_metric(
+        self,
+        name: str,
+        step_metric: str | None = None,
+        step_sync: bool | None = None,
+        hidden: bool | None = None,
+        summary: str | Sequence[str] | None = None,
+        goal: str | None = None,
+        overwrite: bool | None = None,
+    ) -> None:
+        """Say how a metric, or every metric that matches a glob, is charted and summarised, from now on.
+
+        ``step_metric`` names the metric that serves as x axis; with ``step_sync`` (default when it is
+        given) rows that lack it get its last value. ``summary``: min, max, mean, last, first, best, none,
+        or several with commas; ``goal`` (minimize, maximize) tells what best is. A further definition of
+        the same name adds to the earlier, or replaces it with ``overwrite``. Raises UsageError.
+        """
+        definition = Definition.parse(name, step_metric, step_sync, hidden, summary, goal, overwrite)
+        if self._writable("define_metric"):
+            self._recorder.put(Define(definition.to_json()))
+
+    def log_artifact(
+        self,
+        artifact_or_path: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,
+        aliases: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Artifact:
+        """Commit an artifact, or a file or folder as one, as an output of this run; return the version.
+
+        A path needs no ``name`` (default ``run-<id>-<file name>``) and no ``type`` (default ``unspecified``).
+        When this returns the version is durable and visible. Raises SourceNotFoundError and what the
+        store raises.
+        """
+        self._require_open("log_artifact")
+        if isinstance(artifact_or_path, (str, os.PathLike)):
+            draft = self._draft_of(Path(artifact_or_path), name, type)
+        else:
+            draft = artifact_or_path
+        self._recorder.flush()
+        logged = self._artifacts().log(
+            draft,
+            project=self.project,
+            entity=self.entity,
+            run=self.path,
+            aliases=tuple(aliases or ()),
+            tags=tuple(tags or ()),
+        )
+        self._recorder.put(Edge("output", logged.qualified_name))
+        return logged
+
+    def use_artifact(
+        self,
+        artifact_or_name: Artifact | str,
+        type: str | None = None,
+        use_as: str | None = None,
+    ) -> Artifact:
+        """Resolve an artifact (``name:version-or-alias``) and record it as an input of this run.
+
+        Raises ArtifactNotFoundError, and UsageError when it is of another type.
+        """
+        self._require_open("use_artifact")
+        wanted = artifact_or_name if isinstance(artifact_or_name, str) else artifact_or_name.qualified_name
+        found = self._artifacts().use(
+            wanted, project=self.project, entity=self.entity, run=self.path, type=type, use_as=use_as
+        )
+        self._recorder.put(Edge("input", found.qualified_name))
+        return found
+
+    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
+        """End the run: everything is on disk when this returns. Idempotent; always returns."""
+        code = exit_code or 0
+        self.end("failed" if code else "finished", code, quiet)
+
+    def end(self, state: str, exit_code: int, quiet: bool | None = None) -> None:
+        """End the run as finished, failed or killed. Idempotent; in a forked child it does nothing."""
+        if self._pid != os.getpid():
+            return
+        with self._ending:
+            if self._state != "running":
+                return
+            self._state, self._exit_code = state, exit_code
+            self._ending_thread = threading.get_ident()
+            deadline = time.monotonic() + FINISH_TIMEOUT
+            for companion in self._companions:
+                companion.stop(max(0.1, min(10.0, deadline - time.monotonic())))
+            runtime = time.monotonic() - self._clock
+            complete = self._recorder.finish(
+                Finish(state, exit_code, time.time(), runtime),  # type: ignore[arg-type]  # one of three words
+                max(1.0, deadline - time.monotonic()),
+            )
+            self._queue.close(f"run {self.path} has ended ({state}); nothing can be logged to it any more")
+        current.leave(self)
+        endings.forget(self)
+        if not (self.settings.quiet if quiet is None else quiet):
+            kept = "" if complete else ", not all of it could be written"
+            notices.say(
+                f"run {self.name} {state} after {_duration(runtime)}{kept}. "
+                f"Look: art runs show {self.project}/{self.id}"
+            )
+        self._ending_thread = 0
+        for action in self._when_finished:
+            action(state)
+
+    def attach(self, companion: Companion) -> None:
+        """Stop a background companion when the run ends, in the order of attaching."""
+        self._companions.append(companion)
+
+    def after_end(self, action: Callable[[str], None]) -> None:
+        """Call ``action(state)`` once the run has ended."""
+        self._when_finished.append(action)
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Record descriptive fields (git, host, files …) that became known later."""
+        self._info.update(values)
+        self._recorder.put(Update(dict(values)))
+
+    def abandon(self) -> None:
+        """In a forked child: never write to the parent's journal."""
+        self._recorder.abandon()
+        self._queue.ignore(self._warn_fork)
+        for companion in self._companions:
+            companion.abandon()
+
+    def _warn_fork(self) -> None:
+        if not self._warned_fork:
+            self._warned_fork = True
+            notices.warn(
+                f"run {self.path} belongs to process {self._pid}; what its forked child {os.getpid()} logs "
+                "is not recorded. Log in the parent, or call artline.init in the child"
+            )
+
+    def _writable(self, what: str) -> bool:
+        """Tell whether records may be queued; in a forked child they are ignored. Raises UsageError."""
+        if self._pid != os.getpid():
+            self._warn_fork()
+            return False
+        if self._state != "running":
+            raise UsageError(
+                f"{what}: run {self.path} has ended ({self._state}). Begin a new one, or resume it"
+            )
+        return True
+
+    def _require_open(self, what: str) -> None:
+        if not self._writable(what):
+            raise UsageError(
+                f"{what}: run {self.path} belongs to process {self._pid}. Call it there, or call "
+                "artline.init in this process"
+            )
+
+    def _describe(self, name: str, value: Any) -> None:
+        if self._writable(name):
+            self._info[name] = value
+            self._recorder.put(Update({name: value}))
+
+    def _config_changed(self, values: dict[str, Any], removed: list[str]) -> None:
+        if self._writable("config"):
+            self._recorder.put(ConfigRecord(values, removed))
+
+    def _summary_values(self) -> dict[str, Any]:
+        return self._recorder.values()
+
+    def _summary_assigned(self, values: dict[str, Any], removed: list[str]) -> None:
+        if self._writable("summary"):
+            self._recorder.put(SummaryRecord(values, removed))
+
+    def _artifacts(self) -> ArtifactStore:
+        if self._store is None:
+            from artline.artifacts.store import ArtifactStore
+
+            self._store = ArtifactStore.open(self.settings)
+        return self._store
+
+    def _draft_of(self, path: Path, name: str | None, kind: str | None) -> Artifact:
+        from artline.artifacts.artifact import Artifact
+
+        if not path.exists():
+            raise SourceNotFoundError(f"log_artifact: {path} does not exist. Pass an existing file or folder")
+        draft = Artifact(name or f"run-{self.id}-{path.name}", type=kind or "unspecified")
+        if path.is_dir():
+            draft.add_dir(str(path))
+        else:
+            draft.add_file(str(path))
+        return draft
+
+
+class DisabledRun(Run):
+    """A run of ``mode="disabled"``: the same face, nothing recorded, no thread, no file."""
+
+    def __init__(
+        self, *, settings: Settings, run_id: str, info: Mapping[str, Any], config: Mapping[str, Any]
+    ):
+        self.settings = settings
+        self._id = run_id
+        self._info = dict(info)
+        self._started = time.time()
+        self._state = "running"
+        self._exit_code = None
+        self._resumed = False
+        self._pid = os.getpid()
+        self._folder = ""
+        self._assigned: dict[str, Any] = {}
+        self.config = Config(dict(config), lambda values, removed: None)
+        self.summary = Summary(lambda: dict(self._assigned), self._summary_assigned)
+
+    @property
+    def dir(self) -> str:
+        """A temporary folder, made when first asked for."""
+        if not self._folder:
+            import tempfile
+
+            self._folder = tempfile.mkdtemp(prefix="artline-disabled-")
+        return self._folder
+
+    @property
+    def disabled(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def step(self) -> int:
+        """Always 0."""
+        return 0
+
+    @property
+    def rows_logged(self) -> int:
+        """Always 0."""
+        return 0
+
+    @property
+    def busy(self) -> bool:
+        """Never."""
+        return False
+
+    def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        """Do nothing."""
+
+    def define_metric(self, *arguments: Any, **named: Any) -> None:
+        """Do nothing."""
+
+    def log_artifact(self, artifact_or_path: Any, *arguments: Any, **named: Any) -> Any:
+        """Do nothing; return what was given."""
+        return artifact_or_path
+
+    def use_artifact(self, artifact_or_name: Any, *arguments: Any, **named: Any) -> Any:
+        """Return a given Artifact. A name cannot be resolved: UsageError."""
+        if isinstance(artifact_or_name, str):
+            raise UsageError(
+                f"use_artifact('{artifact_or_name}'): the run is disabled, so no store is open. Use "
+                "artline.Api().artifact(name), or mode='offline'"
+            )
+        return artifact_or_name
+
+    def end(self, state: str, exit_code: int, quiet: bool | None = None) -> None:
+        """Mark the run ended."""
+        if self._state == "running":
+            self._state, self._exit_code = state, exit_code
+            current.leave(self)
+            if self._folder:
+                import shutil
+
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _describe(self, name: str, value: Any) -> None:
+        self._info[name] = value
+
+    def _summary_assigned(self, values: dict[str, Any], removed: list[str]) -> None:
+        for key in removed:
+            self._assigned.pop(key, None)
+        self._assigned.update(values)
+
+
+def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Return tags without repetition. Raises UsageError for anything but texts of 1 to 64 characters."""
+    if isinstance(tags, str):
+        tags = (tags,)
+    for tag in tags:
+        if not isinstance(tag, str) or not 1 <= len(tag) <= 64:
+            raise UsageError(f"tag {tag!r}: use texts of 1 to 64 characters")
+    return tuple(dict.fromkeys(tags))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
