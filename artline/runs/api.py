@@ -179,15 +179,17 @@ class Api:
     ) -> list[Artifact]:
         """Return the versions of artifact ``name``, newest first, or the latest of each without a name."""
         artifacts = self.store.artifacts
-        entity, found = self._project_path(project or self.settings.project)
-        place = found or self.settings.project
+        entity, place = self._project_pair(project or self.settings.project)
         if name:
+            from artline.artifacts.artifact import Artifact
+
             *parents, name = name.split("/")
             if parents:
                 entity, place = self._project_pair("/".join(parents))
-            return list(artifacts.versions(place, name, entity=entity))
+            records = artifacts.versions(place, name, entity=entity)
+            return [Artifact.from_record(record, artifacts) for record in records]
         return [
-            artifacts.get(collection.name, project=place, entity=entity)
+            artifacts.get(f"{collection.name}:v{collection.latest}", project=place, entity=entity)
             for collection in artifacts.collections(place, type, entity=entity)
             if collection.latest is not None
         ]

@@ -38,7 +38,7 @@ class Document(dict[str, Any]):
     def __missing__(self, key: str) -> Any:
         place: Any = self
         for part in key.split("."):
-            if not isinstance(place, dict) or part not in place:
+            if not isinstance(place, dict) or not dict.__contains__(place, part):
                 raise KeyError(key)
             place = dict.__getitem__(place, part)
         return place
@@ -273,11 +273,11 @@ class ApiRun:
 
     def logged_artifacts(self) -> list[Artifact]:
         """Return the artifact versions it logged, oldest first."""
-        return self._store.artifacts_of(self.record, "output")
+        return self._store.artifacts.run_artifacts(self.path, "output")
 
     def used_artifacts(self) -> list[Artifact]:
         """Return the artifact versions it used, oldest first."""
-        return self._store.artifacts_of(self.record, "input")
+        return self._store.artifacts.run_artifacts(self.path, "input")
 
     # Editing
 

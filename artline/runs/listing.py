@@ -240,7 +240,7 @@ def _records(conn: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[RunRecord
 def _not_found(conn: sa.Connection, entity: str, project: str, run_id: str, *, gone: bool) -> str:
     place = f"project '{project}'" if entity == "local" else f"project '{entity}/{project}'"
     if gone:
-        return f"run '{run_id}' in {place} was deleted. Bring it back with undelete"
+        return f"run '{run_id}' in {place} was deleted. Bring it back: art runs undelete {run_id}"
     rows = conn.execute(
         sa.select(run.c.run_id, run.c.name)
         .join(project_table, project_table.c.id == run.c.project_id)
@@ -258,4 +258,4 @@ def _not_found(conn: sa.Connection, entity: str, project: str, run_id: str, *, g
     ids = {name: row.run_id for row in rows for name in (row.run_id, row.name)}
     close = get_close_matches(run_id, list(ids), n=3)
     hint = f" Close matches: {', '.join(dict.fromkeys(ids[name] for name in close))}." if close else ""
-    return f"run '{run_id}' does not exist in {place}.{hint} List runs: art runs ls {project}"
+    return f"run '{run_id}' does not exist in {place}.{hint} List runs: art runs ls -p {project}"

@@ -28,10 +28,9 @@ from artline.runs.records import HISTORY, SYSTEM
 from artline.runs.schema import run, run_file
 from artline.runs.values import to_json
 from artline.settings import Settings, load_settings
-from artline.storage.catalog import Catalog, sqlite_url
+from artline.storage.catalog import Catalog
 
 if TYPE_CHECKING:
-    from artline.artifacts.artifact import Artifact
     from artline.artifacts.store import ArtifactStore
 
 __all__ = ["RunFile", "RunStore", "WaitingJournal"]
@@ -82,8 +81,7 @@ class RunStore:
         Raises StoreUnavailableError, StoreLockedError, StoreTooNewError, AuthError.
         """
         settings = settings or load_settings()
-        url = settings.catalog or sqlite_url(settings.root / "catalog.db")
-        return cls(settings, Catalog.open(url, lock_timeout=settings.lock_timeout))
+        return cls(settings, _shared_catalog(settings))
 
     @property
     def artifacts(self) -> ArtifactStore:
@@ -269,21 +267,6 @@ class RunStore:
                     found.append(RunFile(name, file, status.st_size, status.st_mtime, policy))
         return sorted(found, key=lambda file: file.name)
 
-    def artifacts_of(self, record: RunRecord, role: str) -> list[Artifact]:
-        """Return the artifact versions a run logged (``output``) or used (``input``), oldest first."""
-        from artline.artifacts.artifact import Artifact
-        from artline.artifacts.schema import artifact_edge
-        from artline.artifacts.versions import load_version
-
-        query = (
-            sa.select(artifact_edge.c.version_id)
-            .where(artifact_edge.c.run == record.path, artifact_edge.c.role == role)
-            .order_by(artifact_edge.c.at, artifact_edge.c.id)
-        )
-        with self.catalog.read() as conn:
-            versions = [load_version(conn, key) for key in conn.execute(query).scalars().all()]
-        return [Artifact.from_record(version, self.artifacts) for version in versions]
-
     # Editing
 
     def update(
@@ -357,6 +340,31 @@ class RunStore:
                 f"Known projects: {', '.join(names[:20]) or 'none'}"
             )
         return [found]
+
+
+_open_catalogs: dict[tuple[int, str, float], tuple[Catalog, tuple[int, int]]] = {}
+_open_lock = threading.Lock()
+
+
+def _shared_catalog(settings: Settings) -> Catalog:
+    """Return the one catalog object this process has for a database, as long as its file is the same."""
+    key = (os.getpid(), settings.catalog_url, settings.lock_timeout)
+    with _open_lock:
+        found = _open_catalogs.get(key)
+        if found is None or found[1] != _identity(found[0]):
+            catalog = Catalog.open(settings.catalog_url, lock_timeout=settings.lock_timeout)
+            found = _open_catalogs[key] = (catalog, _identity(catalog))
+    return found[0]
+
+
+def _identity(catalog: Catalog) -> tuple[int, int]:
+    if catalog.dialect != "sqlite":
+        return (0, 0)
+    try:
+        status = os.stat(catalog.place)
+    except OSError:
+        return (-1, -1)
+    return (status.st_dev, status.st_ino)
 
 
 def _text(_: str, value: Any) -> str:
