@@ -107,7 +107,7 @@ class Draft:
             for folder in sorted(parents([path]), key=len, reverse=True):
                 if self.has_folder(folder):
                     break
-                self._db.execute("DELETE FROM folder WHERE fold = ?", (fold(folder),))
+                self._db.execute("DELETE FROM folder WHERE fold = ? AND path = ?", (fold(folder), folder))
             self._recent_folders.clear()
             self.count -= count
         return count
