@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 from artline.errors import NotFoundError
 from artline.runs.ingest import Ingestion, JournalDamage
@@ -63,7 +64,7 @@ def sync(store: RunStore, path: str | os.PathLike[str] | None = None) -> SyncRep
     for place in _run_folders(source):
         target = root / "runs" / place.parent.name / place.name
         live = any((source / "journal" / place.parent.name / place.name).glob("*.journal"))
-        files += _move_files(place, target, keep=live)
+        files += _move_files(place, target, root / "tmp", keep=live)
     return SyncReport(
         records=drained.frames,
         size=drained.size,
@@ -80,7 +81,7 @@ def _run_folders(source: Path) -> Iterator[Path]:
         yield from (folder for folder in sorted(project.glob("*")) if folder.is_dir())
 
 
-def _move_files(source: Path, target: Path, *, keep: bool) -> int:
+def _move_files(source: Path, target: Path, scratch: Path, *, keep: bool) -> int:
     """Bring files over, each as a whole; with ``keep`` (the run goes on) leave them where they are too."""
     moved = 0
     for parent, _, names in os.walk(source, topdown=False):
@@ -89,7 +90,7 @@ def _move_files(source: Path, target: Path, *, keep: bool) -> int:
             place = target / file.relative_to(source)
             with contextlib.suppress(FileNotFoundError):  # another sync was quicker
                 if not _equal(file, place):
-                    _copy(file, place)
+                    _copy(file, place, scratch)
                     moved += 1
                 if not keep:
                     file.unlink()
@@ -109,9 +110,10 @@ def _equal(one: Path, other: Path) -> bool:
     return (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns)
 
 
-def _copy(file: Path, place: Path) -> None:
+def _copy(file: Path, place: Path, scratch: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    scratch.mkdir(parents=True, exist_ok=True)
+    partial = scratch / f"sync-{uuid4().hex}"
     try:
         shutil.copy2(file, partial)
         with partial.open("rb") as handle:
