@@ -1,11 +1,67 @@
-"""What works beside a run in the background, started in order."""
+"""What works beside a run in the background: code capture, system metrics, console."""
 
 from __future__ import annotations
 
-from artline.runs.run import Run
+import threading
+from pathlib import Path
+from typing import Any
 
-__all__ = ["start_companions"]
+from artline.runs import notices
+from artline.runs.records import File
+from artline.runs.run import Companion, Run
+
+__all__ = ["CodeCapture", "start_companions"]
+
+
+class CodeCapture(Companion):
+    """Gather git state, patches and installed packages in a thread, once."""
+
+    def __init__(self, run: Run, program: str) -> None:
+        self._run = run
+        self._program = program
+        self._thread = threading.Thread(target=self._work, name="artline-code", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Wait for it to end."""
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            notices.warn("code: git takes too long; the run ends without its state")
+
+    def _work(self) -> None:
+        from artline.runs.code import capture_git, capture_packages
+
+        run, folder = self._run, Path(self._run.dir)
+        try:
+            values: dict[str, Any] = {}
+            written = []
+            packages = capture_packages(folder)
+            if packages is not None:
+                values["requirements"] = packages
+                written.append(packages)
+            values["git"], patches = capture_git(self._program, folder)
+            for name in (*written, *patches):
+                run.keep_file(File(name, "now"))
+            run.update(values)
+        except Exception as error:  # noqa: BLE001  # no repository, however odd, may end a training
+            notices.warn(f"code: its state cannot be read: {type(error).__name__}: {error}")
 
 
 def start_companions(run: Run) -> None:
-    """Start what the run's settings ask for."""
+    """Start what the run's settings ask for. They stop in this order: the console last, to miss nothing."""
+    settings = run.settings
+    if settings.save_code:
+        run.attach(CodeCapture(run, run.program))
+    from artline.runs.system import SystemMetrics
+
+    run.attach(SystemMetrics(run.queue, Path(run.dir), settings.stats_interval, run.update))
+    if settings.console:
+        from artline.runs.console import ConsoleCapture
+
+        try:
+            capture = ConsoleCapture(run.queue.wake)
+        except OSError as error:
+            notices.warn(f"console: output cannot be captured ({error.strerror or error}); going on without")
+            return
+        run.capture_console(capture.take)
+        run.attach(capture)

@@ -45,6 +45,8 @@ def describe_host() -> dict[str, Any]:
         "os": _system(),
         "host": host_name(),
         "cpu_count": os.cpu_count() or 0,
+        "gpu_count": _gpu_count(),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "cwd": _cwd(),
     }
 
@@ -89,6 +91,13 @@ def _system() -> str:
     uname = os.uname()
     kernel = f"{uname.sysname}-{uname.release}-{uname.machine}"
     return f"{kernel} ({release})" if release else kernel
+
+
+def _gpu_count() -> int:
+    try:
+        return len(os.listdir("/proc/driver/nvidia/gpus"))
+    except OSError:
+        return 0
 
 
 def _started(pid: int) -> int:

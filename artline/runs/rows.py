@@ -57,7 +57,7 @@ class RowQueue:
         self.dropped = 0
         self.rows = 0
         self._cells = 0
-        self._wake = wake
+        self.wake = wake
         self._lock = threading.RLock()
         self._plans: dict[tuple[Any, ...], Plan] = {}
         self._plan_cells = 0
@@ -215,7 +215,7 @@ class RowQueue:
 
     def _press(self) -> None:
         """Make the recorder work now; when it cannot keep up, wait a little, and at last drop the row."""
-        self._wake()
+        self.wake()
         while self._cells > MOST_CELLS:
             if self._waited >= LONGEST_WAIT:
                 try:
@@ -230,7 +230,7 @@ class RowQueue:
                 return
             self._waited += 0.01
             time.sleep(0.01)
-            self._wake()
+            self.wake()
 
 
 def _integer(step: Any) -> int:

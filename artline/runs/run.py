@@ -15,7 +15,7 @@ from artline.runs import current, endings, notices
 from artline.runs.config import Config
 from artline.runs.definitions import Definition
 from artline.runs.records import Config as ConfigRecord
-from artline.runs.records import Define, Edge, Finish, Update
+from artline.runs.records import Console, Define, Edge, File, Finish, Update
 from artline.runs.records import Summary as SummaryRecord
 from artline.runs.summary import Summary
 from artline.settings import Settings
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
     from artline.artifacts.store import ArtifactStore
     from artline.runs.recorder import Recorder
+    from artline.runs.rows import RowQueue
 
 __all__ = ["Companion", "DisabledRun", "Run"]
 
@@ -192,6 +193,16 @@ class Run:
         return None
 
     @property
+    def program(self) -> str:
+        """The script that runs, ``-m module``, or ``<python>``."""
+        return str(self._info.get("program", ""))
+
+    @property
+    def queue(self) -> RowQueue:
+        """Where rows wait to be recorded."""
+        return self._queue
+
+    @property
     def busy(self) -> bool:
         """Whether this thread is inside the run's own work at this moment (a signal came in between)."""
         return self._ending_thread == threading.get_ident() or self._recorder.interrupted
@@ -336,6 +347,14 @@ class Run:
         self._info.update(values)
         self._recorder.put(Update(dict(values)))
 
+    def keep_file(self, record: File) -> None:
+        """Record that a file in ``dir`` is worth keeping."""
+        self._recorder.put(record)
+
+    def capture_console(self, take: Callable[[], list[Console]]) -> None:
+        """Record what ``take`` hands out, at every flush."""
+        self._recorder.console_waiting = take
+
     def abandon(self) -> None:
         """In a forked child: never write to the parent's journal."""
         self._recorder.abandon()
@@ -447,6 +466,16 @@ class DisabledRun(Run):
     def rows_logged(self) -> int:
         """Always 0."""
         return 0
+
+    @property
+    def program(self) -> str:
+        """The script that runs, ``-m module``, or ``<python>``."""
+        return str(self._info.get("program", ""))
+
+    @property
+    def queue(self) -> RowQueue:
+        """Where rows wait to be recorded."""
+        return self._queue
 
     @property
     def busy(self) -> bool:

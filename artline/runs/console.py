@@ -1,0 +1,353 @@
+"""Console capture at file-descriptor level: what this process and its children write to stdout and stderr.
+
+Each stream gets a tap: a pipe, or a pseudo-terminal where it was one, takes the place of the descriptor;
+a thread passes everything on to where it went before, unchanged, and keeps a copy for the journal. A tiny
+shell process, the guardian, sleeps beside it: should this process die with text still inside a tap, or
+children outlive it, the guardian passes the rest on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from artline.runs import notices
+from artline.runs.records import Console
+from artline.runs.run import Companion
+
+__all__ = ["ConsoleCapture", "Tap"]
+
+Name = Literal["stdout", "stderr"]
+
+READ_SIZE = 64 * 1024
+PIPE_SIZE = 1024 * 1024
+MOST_WAITING = (
+    8 * 1024 * 1024
+)  # bytes kept for the journal at once; what exceeds it is passed on, not recorded
+CHUNK = 256 * 1024  # bytes of one record, about
+CHUNK_TIME = 1.0  # seconds that one record spans, at most
+HIGH = 64  # descriptors from here on are out of the way of those the guardian is given
+
+GUARDIAN = """(
+read -r _ <&3
+cat <&4 >&5 2>/dev/null &
+cat <&6 >&7 2>/dev/null
+wait
+) &"""
+
+
+class Tap:
+    """What stands between one descriptor and where it led."""
+
+    def __init__(self, name: Name, fd: int) -> None:
+        self.name: Name = name
+        self.fd = fd
+        self.is_terminal = os.isatty(fd)
+        self.saved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH)
+        try:
+            self.source, inlet = _open_terminal(fd) if self.is_terminal else _open_pipe()
+        except OSError:
+            os.close(self.saved)
+            raise
+        self._inlet = inlet
+        self._size = b""
+        self.ended = False  # nobody can write into it any more
+        self.broken = False  # where it led is gone
+
+    def install(self) -> None:
+        """Put the tap in the descriptor's place."""
+        os.dup2(self._inlet, self.fd, inheritable=True)
+        self._identity = _identity(self.fd)
+        os.close(self._inlet)
+        self._inlet = -1
+
+    def restore(self) -> None:
+        """Give the descriptor back, unless somebody has put something else there meanwhile. Idempotent."""
+        with contextlib.suppress(OSError):
+            if _identity(self.fd) == self._identity:
+                os.dup2(self.saved, self.fd, inheritable=True)
+
+    def pump(self) -> bytes:
+        """Pass on what there is; return it. Marks the tap ended at its end."""
+        try:
+            data = os.read(self.source, READ_SIZE)
+        except OSError as error:
+            if error.errno != errno.EIO:  # a pseudo-terminal's way to say end of file
+                raise
+            data = b""
+        if not data:
+            self.ended = True
+        elif not self.broken:
+            self._pass_on(data)
+        return data
+
+    def follow_size(self) -> None:
+        """Give the pseudo-terminal the size of the real one."""
+        if self.is_terminal:
+            with contextlib.suppress(OSError):
+                size = fcntl.ioctl(self.saved, termios.TIOCGWINSZ, b"\0" * 8)
+                if size != self._size:
+                    fcntl.ioctl(self.source, termios.TIOCSWINSZ, size)
+                    self._size = size
+
+    def close(self) -> None:
+        """Close every descriptor of the tap but the one it stands for. Idempotent."""
+        for fd in (self.source, self.saved, self._inlet):
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+        self.source = self.saved = self._inlet = -1
+
+    def _pass_on(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self.saved, view) :]
+            except BlockingIOError:
+                _wait_writable(self.saved)
+            except OSError:
+                # Its reader is gone: let the program meet that itself, as it would without a tap.
+                self.broken = True
+                self.restore()
+                return
+
+
+class ConsoleCapture(Companion):
+    """Tap stdout and stderr from construction to ``stop``; ``take`` hands out what came through."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._taps: list[Tap] = []
+        self._waiting: list[tuple[Name, float, bytearray]] = []
+        self._waiting_bytes = 0
+        self._unrecorded = 0
+        self._lock = threading.Lock()
+        self._drained = threading.Event()
+        self._stopping = False
+        self._control = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._lifeline = (-1, -1)
+        self._helper = 0
+        _flush_streams()
+        try:
+            for name, fd in (("stdout", 1), ("stderr", 2)):
+                if _is_open(fd):
+                    self._taps.append(Tap(name, fd))  # type: ignore[arg-type]  # one of the two words
+            if not self._taps:
+                raise OSError(errno.EBADF, "neither stdout nor stderr is open")
+            self._post_guardian()
+            self._thread = threading.Thread(target=self._work, name="artline-console", daemon=True)
+            self._thread.start()
+        except BaseException:
+            self._release()
+            raise
+        for tap in self._taps:
+            tap.follow_size()
+            tap.install()
+
+    def take(self) -> list[Console]:
+        """Return what came through since the last call."""
+        if not self._waiting and not self._unrecorded:
+            return []
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            self._waiting_bytes = 0
+            unrecorded, self._unrecorded = self._unrecorded, 0
+        chunks = [Console(name, at, bytes(data)) for name, at, data in waiting]
+        if unrecorded:
+            text = f"\n[artline: {unrecorded:,} bytes of output came too fast and are not recorded]\n"
+            chunks.append(Console("stderr", time.time(), text.encode()))
+        return chunks
+
+    def stop(self, timeout: float) -> None:
+        """Give the descriptors back once everything written so far has come through."""
+        if self._stopping:
+            return
+        _flush_streams()
+        for tap in self._taps:
+            tap.restore()
+        self._stopping = True
+        self._ring()
+        if not self._drained.wait(timeout):
+            notices.warn("console: the last output could not be recorded in time")
+
+    def abandon(self) -> None:
+        """In a forked child: its output goes on through the parent's taps; it holds nothing else of them."""
+        self._stopping = True
+        self._lock = threading.Lock()
+        self._release()
+
+    def _work(self) -> None:
+        poll = select.poll()
+        poll.register(self._control[0], select.POLLIN)
+        by_fd = {tap.source: tap for tap in self._taps}
+        for fd in by_fd:
+            poll.register(fd, select.POLLIN)
+        self._reap_helper()
+        try:
+            while by_fd:
+                ready = [fd for fd, _ in poll.poll(self._patience())]
+                if self._control[0] in ready:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._control[0], 64)
+                    ready.remove(self._control[0])
+                for fd in ready:
+                    tap = by_fd[fd]
+                    data = tap.pump()
+                    if data:
+                        self._keep(tap.name, data)
+                    if tap.ended:
+                        poll.unregister(fd)
+                        del by_fd[fd]
+                for tap in by_fd.values():
+                    tap.follow_size()
+                if not ready and self._stopping:
+                    self._drained.set()  # what still comes is from children: passed on, not recorded
+            self._release()
+        except OSError as error:
+            for tap in self._taps:
+                tap.restore()
+            notices.warn(f"console: capture ends: {error.strerror or error}; output goes on without it")
+        finally:
+            self._drained.set()
+
+    def _patience(self) -> int:
+        """Return how many milliseconds to wait for output."""
+        if self._stopping and not self._drained.is_set():
+            # A terminal hands text over a moment after it was written; its end needs no such guess.
+            return 50 if any(tap.is_terminal for tap in self._taps) else 0
+        return 1000 if any(tap.is_terminal for tap in self._taps) else 60_000
+
+    def _keep(self, name: Name, data: bytes) -> None:
+        if self._drained.is_set():
+            return
+        now = time.time()
+        with self._lock:
+            if self._waiting_bytes > MOST_WAITING:
+                self._unrecorded += len(data)
+                return
+            self._waiting_bytes += len(data)
+            last = self._waiting[-1] if self._waiting else None
+            if (
+                last is not None
+                and last[0] == name
+                and 0 <= now - last[1] < CHUNK_TIME
+                and len(last[2]) < CHUNK
+            ):
+                last[2].extend(data)
+            else:
+                self._waiting.append((name, now, bytearray(data)))
+        if self._waiting_bytes > MOST_WAITING // 2:
+            self._wake()
+
+    def _ring(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._control[1], b"x")
+
+    def _release(self) -> None:
+        """Close everything; closing the lifeline wakes the guardian, which finds the taps ended and goes."""
+        for tap in self._taps:
+            tap.close()
+        for fd in (*self._control, *self._lifeline):
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+        self._control = self._lifeline = (-1, -1)
+
+    def _post_guardian(self) -> None:
+        """Start the guardian. Without one (no shell, no room for a process) capture works all the same."""
+        self._lifeline = os.pipe2(os.O_CLOEXEC)
+        first, last = self._taps[0], self._taps[-1]
+        wanted = (self._lifeline[0], first.source, first.saved, last.source, last.saved)
+        high: list[int] = []
+        actions: list[Any] = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+        try:
+            high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH) for fd in wanted]
+            actions += [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(high, start=3)]
+            actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd > 7]
+            script = GUARDIAN if first is not last else GUARDIAN.replace("cat <&6 >&7 2>/dev/null\n", "")
+            environment = {"PATH": os.environ.get("PATH", os.defpath)}
+            self._helper = os.posix_spawn(
+                "/bin/sh", ["sh", "-c", script], environment, file_actions=actions, setsid=True
+            )
+        except (OSError, NotImplementedError):
+            self._helper = 0
+        finally:
+            for fd in high:
+                os.close(fd)
+            os.close(self._lifeline[0])
+            self._lifeline = (-1, self._lifeline[1])
+
+    def _reap_helper(self) -> None:
+        """The shell that started the guardian ends at once."""
+        if self._helper:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._helper, 0)
+
+
+def _open_pipe() -> tuple[int, int]:
+    source, inlet = os.pipe2(os.O_CLOEXEC)
+    with contextlib.suppress(OSError, AttributeError):  # more than the limit, or no such call here
+        fcntl.fcntl(inlet, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    return source, inlet
+
+
+def _open_terminal(fd: int) -> tuple[int, int]:
+    """Open a pseudo-terminal that passes bytes on as they are; the real one does the line endings."""
+    source, inlet = os.openpty()
+    try:
+        attributes = termios.tcgetattr(fd)
+        attributes[1] &= ~termios.OPOST
+        attributes[3] &= ~(termios.ECHO | termios.ICANON)
+        termios.tcsetattr(inlet, termios.TCSANOW, attributes)
+    except termios.error as error:
+        os.close(source)
+        os.close(inlet)
+        raise OSError(errno.ENOTTY, str(error)) from error
+    return source, inlet
+
+
+def _identity(fd: int) -> tuple[int, int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino, found.st_rdev
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _inheritable() -> list[int]:
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):
+            if os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
+
+
+def _wait_writable(fd: int) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll(1000)
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
