@@ -291,7 +291,7 @@ def _names(conn: sa.Connection, table: sa.Table, ids: Sequence[int]) -> dict[int
 
     query = sa.select(table.c.version_id, table.c.name).where(table.c.version_id.in_(ids))
     names: dict[int, tuple[str, ...]] = {}
-    for version_id, name in sorted(conn.execute(query).tuples()):
+    for version_id, name in sorted((row.version_id, row.name) for row in conn.execute(query)):
         names[version_id] = (*names.get(version_id, ()), name)
     return names
 

@@ -1,0 +1,87 @@
+"""Reading a version's content back from the store and checking every byte of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from artline.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from artline.artifacts.artifact import Artifact
+    from artline.artifacts.manifest import Entry
+    from artline.storage.recipe import Blob
+
+__all__ = ["Audit", "Fault", "audit_content"]
+
+Progress = Callable[[int, int], object]
+
+_BATCH = 1024
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A file of a version whose content is damaged or gone, and what is wrong with it."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """How many files and bytes were read back, and which of them are not what they should be."""
+
+    files: int
+    size: int
+    faults: tuple[Fault, ...]
+
+
+def audit_content(version: Artifact, progress: Progress | None = None) -> Audit:
+    """Read every stored file of a version and compare it with its digest; bounded memory.
+
+    References are not followed. Raises IntegrityError when the manifest itself is damaged.
+    """
+    stored = ((entry, entry.blob) for entry in version.files() if entry.blob is not None)
+    files = size = 0
+    faults: list[Fault] = []
+    while batch := list(islice(stored, _BATCH)):
+        for entry, fault in _check(version, batch):
+            files, size = files + 1, size + entry.size
+            if fault:
+                faults.append(Fault(entry.path, fault))
+            if progress is not None:
+                progress(1, entry.size)
+    return Audit(files, size, tuple(faults))
+
+
+def _check(version: Artifact, batch: Sequence[tuple[Entry, Blob]]) -> Iterator[tuple[Entry, str]]:
+    """Read the small files together; where one is damaged, each by itself to find out which."""
+    small = [blob.digest for _, blob in batch if blob.recipe is None]
+    content = version.store.content
+    try:
+        seen = sum(1 for _ in content.read_many(dict.fromkeys(small)))
+        whole = seen == len(set(small))
+    except IntegrityError:
+        whole = False
+    for entry, blob in batch:
+        try:
+            if blob.recipe is not None:
+                _read_large(version, entry, blob)
+            elif not whole:
+                content.read(blob.digest)
+        except IntegrityError as error:
+            yield entry, str(error)
+        else:
+            yield entry, ""
+
+
+def _read_large(version: Artifact, entry: Entry, blob: Blob) -> None:
+    hasher = version.algorithm.hasher()
+    with version.store.content.open_blob(blob) as stream:
+        while block := stream.read(_BLOCK):
+            hasher.update(block)
+    if hasher.digest() != blob.digest:
+        raise IntegrityError(f"the chunks of '{entry.path}' do not make up its digest {entry.digest}")
