@@ -1,0 +1,135 @@
+"""The chunk index: which pack holds which digest, asked and filled in batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+
+from artline.storage import schema
+from artline.storage.pack import ENTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+    from artline.storage.digest import Buffer
+
+__all__ = [
+    "Location",
+    "SealedPack",
+    "insert_chunks",
+    "insert_chunks_kept",
+    "insert_packs",
+    "locate",
+    "lock_packs",
+    "owners",
+]
+
+_BATCH = 500
+
+
+class Location(NamedTuple):
+    """Where a chunk lies; ``position`` is that of its block's header in the pack."""
+
+    digest: bytes
+    pack_id: int
+    position: int
+    stored_size: int
+    raw_size: int
+    kind: int
+    codec: int
+
+
+class SealedPack(NamedTuple):
+    """A pack whose object is in the bucket; ``entries`` are the index entries as in its footer."""
+
+    name: str
+    size: int
+    entries: Buffer
+
+
+def locate(connection: Connection, digests: Sequence[bytes]) -> Iterator[Location]:
+    """Yield the location of each of ``digests`` that is in the index, in no set order."""
+    yield from map(Location._make, _select(connection, ", ".join(Location._fields), digests))
+
+
+def owners(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
+    """Return the pack id of each of ``digests`` that is in the index."""
+    return dict(_select(connection, "digest, pack_id", digests))
+
+
+def _select(connection: Connection, columns: str, digests: Sequence[bytes]) -> Iterator[Any]:
+    if connection.dialect.name == "postgresql":
+        statement = f"SELECT {columns} FROM chunk WHERE digest = ANY(%s::bytea[])"
+        yield from connection.exec_driver_sql(statement, (list(digests),)).tuples()
+        return
+    for start in range(0, len(digests), _BATCH):
+        batch = tuple(digests[start : start + _BATCH])
+        marks = ",".join("?" * len(batch))
+        statement = f"SELECT {columns} FROM chunk WHERE digest IN ({marks})"
+        yield from connection.exec_driver_sql(statement, batch).tuples()
+
+
+def lock_packs(connection: Connection, packs: Iterable[int]) -> set[int]:
+    """Return which of ``packs`` are there to be relied on, and keep them so until the transaction ends."""
+    statement = (
+        sa.select(schema.pack.c.id)
+        .where(schema.pack.c.id.in_(sorted(set(packs))), schema.pack.c.state != schema.PackState.DELETING)
+        .order_by(schema.pack.c.id)
+        .with_for_update()
+    )
+    return set(connection.scalars(statement))
+
+
+def insert_packs(connection: Connection, packs: Sequence[SealedPack], now: float) -> list[tuple[Any, ...]]:
+    """Write the rows of packs; return the rows of the chunk table that their indexes call for.
+
+    Raises ``sqlalchemy.exc.IntegrityError`` for a pack that is known already.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for sealed in packs:
+        insert = schema.pack.insert().values(
+            name=sealed.name, size=sealed.size, blocks=len(sealed.entries) // ENTRY.size, created_at=now
+        )
+        (pack_id,) = connection.execute(insert).inserted_primary_key or (0,)
+        rows += [
+            (digest, pack_id, position, stored, raw, kind, codec)
+            for digest, position, raw, stored, kind, codec in ENTRY.iter_unpack(sealed.entries)
+        ]
+    rows.sort()  # neighbours in the tree, and one order for every writer, so that none deadlock
+    return rows
+
+
+def insert_chunks_kept(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> set[int]:
+    """Insert rows of the chunk table; return the packs that hold those whose chunks were known already.
+
+    Chunks that are known keep their place, as others may rely on it; the packs returned are locked.
+    """
+    if insert_chunks(connection, rows) == len(rows):
+        return set()
+    mine = {row[0]: row[1] for row in rows}
+    while True:
+        held = owners(connection, list(mine))
+        others = {pack for digest, pack in held.items() if mine[digest] != pack}
+        kept = lock_packs(connection, others)
+        if kept == others and len(held) == len(mine):
+            return others
+        # A collector took one of those packs away in between, and its rows with it.
+        insert_chunks(connection, [row for row in rows if held.get(row[0]) not in kept | {row[1]}])
+
+
+def insert_chunks(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows of the chunk table, skipping digests that are there; return how many were inserted."""
+    if not rows:
+        return 0
+    columns = ", ".join(Location._fields)
+    if connection.dialect.name == "postgresql":
+        kinds = ("bytea", "int", "bigint", "int", "int", "smallint", "smallint")
+        arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
+        statement = f"INSERT INTO chunk ({columns}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+        parameters = tuple([list(column) for column in zip(*rows, strict=True)])
+        return connection.exec_driver_sql(statement, parameters).rowcount
+    statement = f"INSERT INTO chunk ({columns}) VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
+    return connection.exec_driver_sql(statement, list(rows)).rowcount

@@ -1,0 +1,203 @@
+"""The stat cache: files whose content is stored already, known again by their status without reading them.
+
+A file is the same when device, inode, size, modification time and change time all are. The change time
+cannot be set by a program, so an edit that restores the modification time is seen. What it cannot tell
+apart are two changes within one tick of the file system's clock: a file that changed so shortly before it
+was read is not recorded at all, and is read again the next time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import struct
+import threading
+from typing import TYPE_CHECKING
+
+from xxhash import xxh3_64_intdigest
+
+from artline.storage.digest import DIGEST_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["Known", "StatCache", "fingerprint", "settled"]
+
+_VERSION = 1
+_STATUS = struct.Struct("<QQQqq")
+_CHECK = struct.Struct("<Q")
+_MASK = (1 << 64) - 1
+_BATCH = 500
+# Kernels stamp files by a clock that ticks every 1 to 10 ms; some file systems keep whole seconds (or two).
+_TICK = 100_000_000
+_COARSE_TICK = 2_500_000_000
+
+
+def fingerprint(status: os.stat_result) -> bytes:
+    """Return what a file is known by (40 bytes)."""
+    return _STATUS.pack(
+        status.st_dev & _MASK, status.st_ino & _MASK, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
+
+
+def settled(status: os.stat_result, now_ns: int) -> bool:
+    """Tell whether a change after ``now_ns`` would certainly give the file another change time."""
+    changed = status.st_ctime_ns
+    return changed + (_COARSE_TICK if changed % 1_000_000_000 == 0 else _TICK) < now_ns
+
+
+class Known:
+    """What is recorded of a file; ``size`` comes with its status."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def matches(self, status: os.stat_result) -> bool:
+        """Tell whether the file is what it was when it was recorded."""
+        return self._value[: _STATUS.size] == fingerprint(status)
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of the content."""
+        return self._value[_STATUS.size : _STATUS.size + DIGEST_SIZE]
+
+    @property
+    def recipe(self) -> bytes | None:
+        """The digest of the recipe, when there is one."""
+        return self._value[_STATUS.size + DIGEST_SIZE :] or None
+
+
+class StatCache:
+    """A small SQLite file beside the store. Losing it costs time only; a damaged one is started anew."""
+
+    def __init__(self, path: Path, store_id: str) -> None:
+        self._path = path
+        self._store_id = store_id
+        self._lock = threading.Lock()
+        self._folders: dict[bytes, int] = {}
+        self._connection: sqlite3.Connection | None = None
+
+    def lookup(self, folder: bytes, names: Sequence[bytes]) -> dict[bytes, Known]:
+        """Return what is recorded of files in one folder (an absolute path)."""
+        found: dict[bytes, Known] = {}
+        with self._guarded() as connection:
+            number = self._folder(connection, folder, add=False)
+            if number is None:
+                return found
+            for start in range(0, len(names), _BATCH):
+                batch = names[start : start + _BATCH]
+                statement = f"SELECT name, value FROM entry WHERE folder = ? AND name IN ({_marks(batch)})"
+                for name, value in connection.execute(statement, (number, *batch)):
+                    if xxh3_64_intdigest(name + value[8:]) == _CHECK.unpack_from(value)[0]:
+                        found[name] = Known(value[8:])
+        return found
+
+    def record(self, files: Iterable[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]]) -> None:
+        """Remember files: folder, name, status as of before the read, digest, recipe."""
+        with self._guarded() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO entry (folder, name, value) VALUES (?, ?, ?)",
+                    self._rows(connection, files),
+                )
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _rows(
+        self,
+        connection: sqlite3.Connection,
+        files: Iterable[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]],
+    ) -> Iterator[tuple[int | None, bytes, bytes]]:
+        for folder, name, status, digest, recipe in files:
+            value = fingerprint(status) + digest + (recipe or b"")
+            number = self._folders.get(folder) or self._folder(connection, folder, add=True)
+            yield number, name, _CHECK.pack(xxh3_64_intdigest(name + value)) + value
+
+    def _folder(self, connection: sqlite3.Connection, path: bytes, *, add: bool) -> int | None:
+        number = self._folders.get(path)
+        if number is None:
+            if add:
+                connection.execute("INSERT OR IGNORE INTO folder (path) VALUES (?)", (path,))
+            row = connection.execute("SELECT id FROM folder WHERE path = ?", (path,)).fetchone()
+            if row is None:
+                return None
+            number = int(row[0])
+            if len(self._folders) > 10_000:
+                self._folders.clear()
+            self._folders[path] = number
+        return number
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection to one thread at a time; whatever SQLite says is a cache that is not there."""
+        with self._lock:
+            try:
+                yield self._open()
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                self._path, timeout=5.0, isolation_level=None, check_same_thread=False
+            )
+            self._connection = connection
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            known = self._identity(connection)
+            if known != (_VERSION, self._store_id):
+                self._create(connection, known is not None)
+        return self._connection
+
+    def _identity(self, connection: sqlite3.Connection) -> tuple[int, str] | None:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'cache'").fetchone():
+            return None
+        row = connection.execute("SELECT version, store FROM cache").fetchone()
+        return (row[0], row[1]) if row else (0, "")
+
+    def _create(self, connection: sqlite3.Connection, replace: bool) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        if replace or self._identity(connection) is None:
+            for table in ("cache", "folder", "entry"):
+                connection.execute(f"DROP TABLE IF EXISTS {table}")
+            connection.execute("CREATE TABLE cache (version INTEGER, store TEXT)")
+            connection.execute("CREATE TABLE folder (id INTEGER PRIMARY KEY, path BLOB UNIQUE)")
+            connection.execute(
+                "CREATE TABLE entry (folder INTEGER, name BLOB, value BLOB, PRIMARY KEY (folder, name)) "
+                "WITHOUT ROWID"
+            )
+            connection.execute("INSERT INTO cache VALUES (?, ?)", (_VERSION, self._store_id))
+        connection.execute("COMMIT")
+
+    def _give_up(self, error: Exception) -> None:
+        """Forget the connection; a file that is no cache (any more) is removed, to be made anew."""
+        self._folders.clear()
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+        if getattr(error, "sqlite_errorname", "").startswith(
+            ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
+        ):
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{self._path}{suffix}")
+
+
+def _marks(batch: Sequence[bytes]) -> str:
+    return ",".join("?" * len(batch))
