@@ -43,7 +43,7 @@ def lock_path() -> Path:
 def pin(store: ArtifactStore, refs: Sequence[str], path: Path) -> list[Change]:
     """Pin each reference to the version it names at present; idempotent.
 
-    ``name`` and ``name:alias`` pin that alias; ``name:vN`` and ``name@digest`` pin ``latest`` to that version.
+    ``name`` and ``name:alias`` pin that alias; ``name:vN`` and ``name@digest`` pin ``latest`` to it.
     All are pinned or none. Raises ArtifactNotFoundError, UsageError.
     """
     lock = read_lock(path)
@@ -89,7 +89,7 @@ def restore(
     *,
     watch: Callable[[Artifact], Callable[[int, int], object]] | None = None,
 ) -> list[Restored]:
-    """Write every pinned version into ``<folder>/<name>-<version>``, by default ``artifacts`` beside the lock.
+    """Write every pinned version into ``<folder>/<name>-<version>``, by default in ``artifacts`` by the lock.
 
     Every pin is resolved before anything is written. Only what is missing or differs is written, and each
     file is verified. Raises NotFoundError when nothing is pinned, IntegrityError when a version has not the

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 
-from artline.settings import Settings
+from artline.settings import Settings, redacted_url
 
 __all__ = ["BROKEN", "FINE", "WEAK", "Check", "run_checks"]
 
@@ -65,6 +65,8 @@ def run_checks(settings: Settings) -> Iterator[Check]:
         yield check_fsync(folder)
         yield check_sqlite(settings, folder)
         yield check_clock(folder)
+    yield check_catalog(settings)
+    yield check_journals(settings)
     yield check_gpu()
 
 
@@ -249,6 +251,46 @@ def check_clock(folder: Path) -> Check:
     if abs(skew) > 5:
         return Check("clock", WEAK, f"the file system's clock is {skew:+.0f} s from this machine's", remedy)
     return Check("clock", FINE, time.strftime("%Y-%m-%d %H:%M:%S %z"))
+
+
+def check_catalog(settings: Settings) -> Check:
+    """Check that the catalog can be opened, and that its schema is this Artline's; nothing is changed."""
+    from artline.errors import ArtlineError
+    from artline.runs.survey import store_exists
+
+    place = redacted_url(settings.catalog_url)
+    if not store_exists(settings):
+        return Check("catalog", FINE, f"{place} will be made when first needed")
+    try:
+        from artline.storage.catalog import Catalog, latest_revision
+
+        catalog = Catalog.open(settings.catalog_url, lock_timeout=settings.lock_timeout, upgrade_schema=False)
+        catalog.close()
+    except ArtlineError as error:
+        return Check(
+            "catalog", BROKEN, str(error), "See the message; art status shows where the setting comes from"
+        )
+    if catalog.revision != latest_revision():
+        detail = f"{place} has schema {catalog.revision or 'none'}, this Artline {latest_revision()}"
+        return Check("catalog", WEAK, detail, "art migrate (or it is migrated when next opened)")
+    return Check("catalog", FINE, f"{place}, schema {catalog.revision}")
+
+
+def check_journals(settings: Settings) -> Check:
+    """Check for journals that dead runs have left and nobody has taken in."""
+    from artline.errors import ArtlineError
+    from artline.runs.survey import store_exists, waiting_journals
+
+    if not store_exists(settings) and not (settings.root / "journal").is_dir():
+        return Check("journals", FINE, "none")
+    try:
+        waiting = waiting_journals(settings)
+    except ArtlineError as error:
+        return Check("journals", BROKEN, str(error), "Mend the catalog first")
+    detail = f"{waiting.journals} waiting, {waiting.size:,} bytes"
+    if waiting.orphans:
+        return Check("journals", WEAK, f"{detail}; {len(waiting.orphans)} of runs that are gone", "art sync")
+    return Check("journals", FINE, detail)
 
 
 def check_gpu() -> Check:

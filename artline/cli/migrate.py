@@ -31,7 +31,9 @@ def migrate(dry_run: bool, as_json: bool) -> None:
     before, after = migrate_catalog(url, dry_run=dry_run)
     place = redacted_url(url)
     if as_json:
-        print_json({"catalog": place, "before": before, "after": after, "migrated": before != after and not dry_run})
+        print_json(
+            {"catalog": place, "before": before, "after": after, "migrated": before != after and not dry_run}
+        )
     elif before == after:
         print(f"nothing to do: {place} has schema {after}")
     else:

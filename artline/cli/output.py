@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -10,7 +11,7 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -27,11 +28,13 @@ __all__ = [
     "note",
     "print_fields",
     "print_json",
+    "print_json_list",
     "print_table",
     "red",
     "yellow",
 ]
 
+_END = object()
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -92,13 +95,21 @@ def json_text(document: Any, indent: int | None = 2) -> str:
 
 def print_json(document: Any) -> None:
     """Print one JSON document, as UTF-8 whatever the locale."""
-    data = json_text(document).encode("utf-8") + b"\n"
-    sys.stdout.flush()
-    buffer = getattr(sys.stdout, "buffer", None)
-    if buffer is None:
-        sys.stdout.write(data.decode("utf-8"))
-    else:
-        buffer.write(data)
+    _write(json_text(document) + "\n")
+
+
+def print_json_list(head: Mapping[str, Any], name: str, items: Iterable[Any]) -> None:
+    """Print one JSON document: the fields of ``head``, then ``name`` with the items, one a line.
+
+    The items are never in memory together, however many there are.
+    """
+    first = json_text(head)[:-1].rstrip()
+    source = iter(items)
+    start = "[" if (item := next(source, _END)) is _END else f"[\n    {json_text(item, indent=None)}"
+    _write(f"{first},\n  {json_text(name)}: {start}")
+    while batch := list(itertools.islice(source, 1000)):
+        _write("".join(f",\n    {json_text(item, indent=None)}" for item in batch))
+    _write("]\n}\n" if item is _END else "\n  ]\n}\n")
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], empty: str = "") -> None:
@@ -165,6 +176,11 @@ def _line(text: str) -> str:
     parts = _ESCAPE.split(text) if colours() else [text]
     marks = _ESCAPE.findall(text) if colours() else []
     return "".join(plain(part) + mark for part, mark in zip(parts, [*marks, ""], strict=True))
+
+
+def _write(text: str) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8"))
 
 
 def _row(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:

@@ -58,6 +58,10 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wipe the bar off the terminal; idempotent."""
         with self._lock:
             if self.active:
                 self._stream.write("\r\x1b[K")

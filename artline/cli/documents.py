@@ -1,0 +1,103 @@
+"""What the reading commands print with --json: one documented shape for each kind of thing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from artline.cli.values import instant
+
+if TYPE_CHECKING:
+    from artline.artifacts.manifest import Entry
+    from artline.artifacts.versions import VersionRecord
+    from artline.runs.listing import RunRecord
+    from artline.storage.digest import Algorithm
+
+__all__ = [
+    "ENTRY_SHAPE",
+    "RUN_SHAPE",
+    "VERSION_SHAPE",
+    "entry_document",
+    "moment",
+    "run_document",
+    "version_document",
+]
+
+VERSION_SHAPE = """\
+VERSION: {"entity": str, "project": str, "name": str, "version": "v3", "type": str,
+          "digest": str, "aliases": [str], "tags": [str], "size": bytes, "file_count": int,
+          "description": str, "metadata": {…}, "created_at": time, "updated_at": time,
+          "deleted_at": time | null}"""
+
+ENTRY_SHAPE = """\
+ENTRY: {"path": str, "kind": "file" | "executable" | "link" | "folder" | "reference",
+        "size": bytes, "digest": str, "target": str (of a link), "uri": str (of a reference)}"""
+
+RUN_SHAPE = """\
+RUN: {"entity": str, "project": str, "id": str, "name": str, "state": str, "group": str,
+      "job_type": str, "tags": [str], "notes": str, "created_at": time, "started_at": time,
+      "ended_at": time | null, "heartbeat_at": time, "runtime": seconds, "exit_code": int | null,
+      "last_step": int | null, "config": {dotted key: value}, "summary": {dotted key: value}}"""
+
+
+def moment(seconds: float | None) -> Any:
+    """Return seconds since 1970 as a time, None as None."""
+    return None if seconds is None else instant(seconds)
+
+
+def version_document(record: VersionRecord, algorithm: Algorithm) -> dict[str, Any]:
+    """Return the document of a version."""
+    from artline.storage.digest import format_digest
+
+    return {
+        "entity": record.entity,
+        "project": record.project,
+        "name": record.name,
+        "version": record.version,
+        "type": record.type,
+        "digest": format_digest(algorithm, record.digest),
+        "aliases": record.aliases,
+        "tags": record.tags,
+        "size": record.size,
+        "file_count": record.file_count,
+        "description": record.description,
+        "metadata": record.metadata,
+        "created_at": moment(record.created_at),
+        "updated_at": moment(record.updated_at),
+        "deleted_at": moment(record.deleted_at),
+    }
+
+
+def entry_document(entry: Entry) -> dict[str, Any]:
+    """Return the document of one path of a version."""
+    return {
+        "path": entry.path,
+        "kind": entry.kind.name.lower(),
+        "size": entry.size,
+        "digest": entry.digest,
+        **({"target": entry.target} if entry.target else {}),
+        **({"uri": entry.ref} if entry.ref else {}),
+    }
+
+
+def run_document(record: RunRecord) -> dict[str, Any]:
+    """Return the document of a run."""
+    return {
+        "entity": record.entity,
+        "project": record.project,
+        "id": record.run_id,
+        "name": record.name,
+        "state": record.state,
+        "group": record.group,
+        "job_type": record.job_type,
+        "tags": record.tags,
+        "notes": record.notes,
+        "created_at": moment(record.created_at),
+        "started_at": moment(record.started_at),
+        "ended_at": moment(record.ended_at),
+        "heartbeat_at": moment(record.heartbeat_at),
+        "runtime": record.runtime,
+        "exit_code": record.exit_code,
+        "last_step": record.last_step,
+        "config": record.config,
+        "summary": record.summary,
+    }

@@ -1,0 +1,64 @@
+"""``art show``: everything about a version."""
+
+from __future__ import annotations
+
+from artline.cli.command import command
+from artline.cli.documents import VERSION_SHAPE
+from artline.cli.options import artifact_argument, json_option, project_option
+
+
+@command(
+    "show",
+    examples=["art show digits", "art show digits:production --json", "art show other-project/digits:v3"],
+    exits=[3, 7],
+    shape="""
+VERSION with {"logged_by": run | null, "used_by": [run],
+              "history": [{"at": time, "run": run, "kind": str, "detail": {…}}]}
+run: "entity/project/id"
+"""
+    + VERSION_SHAPE,
+)
+@artifact_argument("ref")
+@project_option
+@json_option
+def show(ref: str, project: str | None, as_json: bool) -> None:
+    """Show everything known about a version.
+
+    The version a reference names, latest if it names none: size, digest, aliases, tags, metadata, the run
+    that logged it, those that used it, and what was changed on it since. Its files are listed by art ls.
+    """
+    from artline.cli.documents import moment, version_document
+    from artline.cli.output import bold, dim, json_text, print_fields, print_json
+    from artline.cli.stores import open_artifacts
+    from artline.cli.values import ago, count, exact, plain, size
+
+    store = open_artifacts(project)
+    version = store.get(ref)
+    record = version.record
+    made, used, history = version.logged_by(), version.used_by(), version.history
+    if as_json:
+        document = version_document(record, store.content.algorithm)
+        events = [{"at": moment(e.at), "run": e.run, "kind": e.kind, "detail": e.detail} for e in history]
+        print_json({**document, "logged_by": made, "used_by": used, "history": events})
+        return
+    print(bold(record.qualified_name))
+    print_fields(
+        {
+            "type": record.type,
+            "digest": version.digest,
+            "content": f"{count(record.file_count, 'file')}, {size(record.size)}",
+            "aliases": ", ".join(record.aliases),
+            "tags": ", ".join(record.tags),
+            "description": record.description,
+            "created": f"{ago(record.created_at)} ({exact(record.created_at)})",
+            "logged by": made,
+            "used by": "\n".join(used),
+            "metadata": json_text(record.metadata) if record.metadata else "",
+        },
+        indent="  ",
+    )
+    if history:
+        print("  " + dim("history"))
+        for event in history:
+            detail = ", ".join(f"{k}: {json_text(v, indent=None)}" for k, v in event.detail.items())
+            print(plain(f"    {exact(event.at)}  {event.kind}  {detail}".rstrip()))
