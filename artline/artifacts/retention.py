@@ -89,7 +89,7 @@ def live_chunks(store: ArtifactStore) -> Iterator[list[bytes]]:
     from artline.artifacts.schema import artifact_version
 
     version = artifact_version.c
-    query = sa.select(sa.distinct(version.root)).where(version.deleted_at.is_(None))
+    query = sa.select(version.root).distinct().where(version.deleted_at.is_(None))
     with store.catalog.read() as conn:
         roots = [bytes(root) for root in conn.execute(query).scalars()]
     with closing(_DigestSet()) as seen:

@@ -65,7 +65,9 @@ def many(count: int, prefix: str = "d") -> list[Row]:
     return [file(f"{prefix}/{i // 100:04d}/{i:06d}", str(i).encode()) for i in range(count)]
 
 
-names = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\:"), min_size=1, max_size=8)
+names = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\:"), min_size=1, max_size=8
+)
 paths = st.lists(names.filter(lambda n: n not in (".", "..")), min_size=1, max_size=3).map("/".join)
 digests = st.binary(min_size=32, max_size=32)
 contents = st.one_of(

@@ -17,7 +17,21 @@ from artline.artifacts.paths import (
 )
 from artline.errors import InvalidPathError
 
-GOOD = ["a", "a/b.txt", "ä/ö", "日本/語.png", "a b/c", "..a", "a..", "...", "~", "cc:d", "a/C:/b", "x" * 255, "-"]
+GOOD = [
+    "a",
+    "a/b.txt",
+    "ä/ö",
+    "日本/語.png",
+    "a b/c",
+    "..a",
+    "a..",
+    "...",
+    "~",
+    "cc:d",
+    "a/C:/b",
+    "x" * 255,
+    "-",
+]
 BAD = {
     "": "empty",
     "/a": "absolute",
@@ -105,7 +119,9 @@ def test_links_may_point_inside(target: str) -> None:
     assert check_link_target("a/link", target) == target
 
 
-@pytest.mark.parametrize("target", ["", "/etc/passwd", "../..", "../../x", "b/../../../x", "b/..", "../x/../y", "./b"])
+@pytest.mark.parametrize(
+    "target", ["", "/etc/passwd", "../..", "../../x", "b/../../../x", "b/..", "../x/../y", "./b"]
+)
 def test_links_may_not_point_outside_or_turn_back(target: str) -> None:
     with pytest.raises(InvalidPathError):
         check_link_target("a/link", target)

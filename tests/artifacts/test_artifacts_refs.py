@@ -38,7 +38,20 @@ def test_references_name_a_version_in_every_documented_form(text: str, ref: Ref)
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":v1", "a/b/c/d", "peds:", "peds@", "peds@blake3:12", "../peds", "a//b", "peds:a/b", "pe ds", "péds", "/p"],
+    [
+        "",
+        ":v1",
+        "a/b/c/d",
+        "peds:",
+        "peds@",
+        "peds@blake3:12",
+        "../peds",
+        "a//b",
+        "peds:a/b",
+        "pe ds",
+        "péds",
+        "/p",
+    ],
 )
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
