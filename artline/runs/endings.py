@@ -39,6 +39,7 @@ class _Endings:
 
 
 _endings = _Endings()
+_fork = threading.local()
 
 
 def ending_of(kind: type[BaseException] | None, error: BaseException | None) -> tuple[str, int]:
@@ -65,6 +66,9 @@ def watch(run: Run) -> None:
     if not _endings.registered:
         _endings.registered = True
         atexit.register(_at_exit)
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+        )
     if not _endings.hooked:
         _install()
 
@@ -128,11 +132,27 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
             run.end("killed", TERMINATED)
         _die(number)
 
-    blocked = next((run for run in runs if run.busy), None)
-    if blocked is not None:
-        blocked.when_free(end)  # the signal came in the middle of our own work: right after it
+    interrupted = next((run for run in runs if run.ending), None)
+    if interrupted is not None:
+        interrupted.after_end(lambda _: end())  # it is being ended already: right after that
     else:
         end()
+
+
+def _before_fork() -> None:
+    # A child must not have our handler for one moment: the interpreter forgets signals that come before
+    # the child is set up, and terminate() right after the start of a worker would be lost.
+    _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _after_fork_in_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
+
+
+def _after_fork_in_child() -> None:
+    if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
 
 
 def _die(number: int) -> None:

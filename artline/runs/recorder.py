@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,19 @@ __all__ = ["FSYNC_INTERVAL", "MOST_PENDING", "Recorder"]
 
 FSYNC_INTERVAL = 15.0  # seconds
 MOST_PENDING = 32 * 1024 * 1024  # bytes encoded and unwritten beyond which new records are dropped
-MOST_CONSOLE = 8 * 1024 * 1024  # bytes of console output that wait for the thread
+PATIENCE = 30.0  # seconds that a reader of the summary waits for a thread that hangs
 
 _LARGEST = 2**63
+
+
+class _Request:
+    """Somebody waits until what is queued is taken in."""
+
+    __slots__ = ("done", "fsync")
+
+    def __init__(self, fsync: bool) -> None:
+        self.fsync = fsync
+        self.done = threading.Event()
 
 
 class Recorder:
@@ -53,7 +63,6 @@ class Recorder:
         self.summary = summary if summary is not None else SummaryBuilder()
         self.attempt = start.attempt
         self.queue = RowQueue(self.wake, first_step)
-        self.pid = os.getpid()
         self.console_waiting: Callable[[], list[Console]] = list
         self._label = f"run {start.run_id}"
         self._flush_interval = flush_interval
@@ -68,13 +77,13 @@ class Recorder:
         self._told = False
         self._lost = 0
         self._last_beat = self._last_fsync = time.monotonic()
-        self._stopping = False
-        self._closed = False
         self._bell = threading.Lock()  # held: nothing to do; released by wake(). Safe in signal handlers.
         self._bell.acquire()
-        self._work = threading.RLock()  # encoding and writing
-        self._worker = 0  # the thread that holds _work
-        self._deferred: list[Callable[[], None]] = []
+        self._requests: deque[_Request] = deque()
+        self._last_record: Finish | None = None
+        self._complete = False
+        self._closed = False
+        self._latest: dict[str, Any] = {}
         self._writer.append(start)
         self._writer.flush()
         self._thread = threading.Thread(target=self._loop, name="artline-recorder", daemon=True)
@@ -90,11 +99,6 @@ class Recorder:
         """Why the journal cannot be written at present; empty when it can."""
         return self._trouble
 
-    @property
-    def interrupted(self) -> bool:
-        """Whether the calling thread is inside this object's work: a signal handler asks."""
-        return self._worker == threading.get_ident()
-
     def wake(self) -> None:
         """Make the thread work now."""
         with contextlib.suppress(RuntimeError):  # it is awake already
@@ -106,94 +110,87 @@ class Recorder:
 
     def values(self) -> dict[str, Any]:
         """Return the summary with everything logged so far, what is still queued included."""
-        with self._exclusive():
-            self._absorb()
-            return self.summary.values()
+        self._ask(fsync=False, timeout=PATIENCE)
+        return dict(self._latest)
 
     def flush(self) -> None:
-        """Write and sync everything queued so far, in the calling thread."""
-        with self._exclusive():
-            self._absorb()
-            self._write(fsync=True)
+        """Write and sync everything queued so far. Returns when it is done or cannot be done now."""
+        self._ask(fsync=True, timeout=PATIENCE)
 
-    def when_free(self, action: Callable[[], None]) -> None:
-        """Run an action now, or, in a signal handler that interrupted this object's work, right after it."""
-        if self._worker == threading.get_ident():
-            self._deferred.append(action)
-        else:
-            action()
+    def finish(self, record: Finish, timeout: float) -> bool:
+        """Write the rest and the last record; return, within ``timeout``, whether all is on disk.
 
-    def finish(self, record: Finish, timeout: float = 30.0) -> bool:
-        """Write the rest and the last record; return, within ``timeout``, whether all is on disk."""
-        if self._closed:
-            return True
-        self.queue.commit()
-        self._stopping = True
-        deadline = time.monotonic() + timeout
+        May be called again, to wait longer: the record given first is the one written.
+        """
+        if self._last_record is None:
+            self.queue.commit()
+            self._last_record = record
         self.wake()
-        self._thread.join(timeout / 2)
-        if not self._work.acquire(timeout=max(0.1, deadline - time.monotonic())):
+        self._thread.join(timeout)
+        if not self._closed and self._thread.is_alive():
             notices.warn(
                 f"{self._label}: writing {self._writer.path} hangs; going on without the last records"
             )
-            return False
-        try:
-            self._absorb(final=True)
-            self._writer.append(record)
-            self._write(fsync=True)
-            done = not self._trouble
-            if not done:
-                notices.warn(
-                    f"{self._label}: its end could not be written to {self._writer.path}: {self._trouble}"
-                )
-            self._closed = True
-            self._writer.close()
-            return done
-        finally:
-            self._work.release()
+        return self._complete
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's journal without writing a byte."""
-        self._stopping = self._closed = True
-        self._work = threading.RLock()
+        self._closed = True
         with contextlib.suppress(OSError):
             self._writer.close()
 
-    @contextlib.contextmanager
-    def _exclusive(self) -> Any:
-        with self._work:
-            outer = self._worker
-            self._worker = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._worker = outer
-        while not outer and self._deferred:
-            self._deferred.pop()()
+    def _ask(self, *, fsync: bool, timeout: float) -> None:
+        """Have the thread take in everything queued so far, and wait for it."""
+        request = _Request(fsync)
+        self._requests.append(request)
+        deadline = time.monotonic() + timeout
+        while not self._closed and self._thread.is_alive() and time.monotonic() < deadline:
+            self.wake()
+            if request.done.wait(1.0):
+                return
 
     def _loop(self) -> None:
-        while True:
+        # Everything but the queue belongs to this thread alone: an exception or a signal that interrupts
+        # another thread anywhere leaves nothing half done.
+        while not self._closed:
             self._bell.acquire(timeout=self._flush_interval)
-            if self._stopping:
-                return
+            last = self._last_record
+            requests = [self._requests.popleft() for _ in range(len(self._requests))]
             try:
-                self.queue.commit(older_than=time.time() - self._flush_interval / 2)
-                with self._exclusive():
-                    if self._closed:
-                        return
-                    self._absorb()
-                    now = time.monotonic()
-                    if now - self._last_beat >= self._heartbeat_interval and not self._trouble:
-                        self._last_beat = now
-                        self._writer.append(Heartbeat(time.time()))
-                    self._write(fsync=now - self._last_fsync >= FSYNC_INTERVAL)
+                self._turn(last, any(request.fsync for request in requests), bool(requests))
             except Exception as error:  # noqa: BLE001  # whatever it is, the training goes on
                 self._tell(f"{type(error).__name__}: {error}")
+            for request in requests:
+                request.done.set()
+            if last is not None:
+                self._latest = self.summary.values()
+                self._closed = True
+                self._writer.close()
+
+    def _turn(self, last: Finish | None, fsync: bool, summarise: bool) -> None:
+        """Take in and write what is queued; with ``last`` also the end."""
+        if last is None:
+            self.queue.commit(older_than=time.time() - self._flush_interval / 2)
+        self._absorb(final=last is not None)
+        if summarise:
+            self._latest = self.summary.values()
+        now = time.monotonic()
+        if last is not None:
+            self._writer.append(last)
+        elif now - self._last_beat >= self._heartbeat_interval and not self._trouble:
+            self._last_beat = now
+            self._writer.append(Heartbeat(time.time()))
+        due = now - self._last_fsync >= FSYNC_INTERVAL
+        self._write(fsync=fsync or due or last is not None)
+        if last is not None:
+            self._complete = not self._trouble
+            if self._trouble:
+                notices.warn(
+                    f"{self._label}: its end could not be written to {self._writer.path}: {self._trouble}"
+                )
 
     def _write(self, *, fsync: bool) -> None:
         """Write what is encoded; on failure keep it for the next try and tell the person once."""
-        if self._closed:
-            return
         try:
             if self._writer.lost():
                 self._writer.restore()
@@ -228,7 +225,7 @@ class Recorder:
             notices.warn(
                 f"{self._label}: {dropped:,} rows came faster than they could be written and are lost"
             )
-        full = self._writer.pending > MOST_PENDING
+        full = bool(self._trouble) and self._writer.pending > MOST_PENDING
         if items:
             if full and not final:
                 self._lost += len(items)

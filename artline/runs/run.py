@@ -73,6 +73,7 @@ class Run:
         self._warned_fork = False
         self._ending = threading.RLock()
         self._ending_thread = 0
+        self._last: Finish | None = None
         self._store: ArtifactStore | None = None
         self._companions: list[Companion] = []
         self._when_finished: list[Callable[[str], None]] = []
@@ -203,21 +204,14 @@ class Run:
         return self._queue
 
     @property
-    def busy(self) -> bool:
-        """Whether this thread is inside the run's own work at this moment (a signal came in between)."""
-        return self._ending_thread == threading.get_ident() or self._recorder.interrupted
+    def ending(self) -> bool:
+        """Whether this thread is ending the run at this moment (a signal came in between)."""
+        return self._ending_thread == threading.get_ident()
 
     @property
     def rows_logged(self) -> int:
         """Rows of history handed over so far."""
         return self._queue.rows
-
-    def when_free(self, action: Callable[[], None]) -> None:
-        """Run an action now, or right after the run's own work that a signal interrupted."""
-        if self._ending_thread == threading.get_ident():
-            self.after_end(lambda _: action())
-        else:
-            self._recorder.when_free(action)
 
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
         """Log a row: a dict of names to numbers, texts, booleans, None or lists; nested dicts are dotted.
@@ -310,6 +304,7 @@ class Run:
             return
         with self._ending:
             if self._state != "running":
+                self._wait_for_the_rest()
                 return
             self._state, self._exit_code = state, exit_code
             self._ending_thread = threading.get_ident()
@@ -317,10 +312,8 @@ class Run:
             for companion in self._companions:
                 companion.stop(max(0.1, min(10.0, deadline - time.monotonic())))
             runtime = time.monotonic() - self._clock
-            complete = self._recorder.finish(
-                Finish(state, exit_code, time.time(), runtime),  # type: ignore[arg-type]  # one of three words
-                max(1.0, deadline - time.monotonic()),
-            )
+            self._last = Finish(state, exit_code, time.time(), runtime)  # type: ignore[arg-type]  # one of three
+            complete = self._recorder.finish(self._last, max(1.0, deadline - time.monotonic()))
             self._queue.close(f"run {self.path} has ended ({state}); nothing can be logged to it any more")
         current.leave(self)
         endings.forget(self)
@@ -333,6 +326,11 @@ class Run:
         self._ending_thread = 0
         for action in self._when_finished:
             action(state)
+
+    def _wait_for_the_rest(self) -> None:
+        """Let the recorder come to its end although an earlier call was interrupted (a second Ctrl-C)."""
+        if self._ending_thread == threading.get_ident() and self._last is not None:
+            self._recorder.finish(self._last, FINISH_TIMEOUT)
 
     def attach(self, companion: Companion) -> None:
         """Stop a background companion when the run ends, in the order of attaching."""
@@ -478,7 +476,7 @@ class DisabledRun(Run):
         return self._queue
 
     @property
-    def busy(self) -> bool:
+    def ending(self) -> bool:
         """Never."""
         return False
 
