@@ -33,7 +33,7 @@ __all__ = ["CHUNK_ROWS", "CHUNK_VALUES", "MAX_KEY_SETS", "RowBuffer", "append_ro
 
 CHUNK_ROWS = 8192
 CHUNK_VALUES = 1 << 20
-# A run that logs another combination of keys every time would make a group of each; past this many, a new
+# A writer that logs another combination of keys every time would make a group of each; past this many, a new
 # combination is kept key by key.
 MAX_KEY_SETS = 256
 
@@ -54,6 +54,7 @@ class RowBuffer:
     kinds: str
     steps: array[int]
     times: array[float]
+    orders: array[int]
     columns: list[Any]  # an array of numbers or a list of anything else each
 
     @classmethod
@@ -65,9 +66,10 @@ class RowBuffer:
             buffer = found.get(name)
             if buffer is None:
                 columns = [_column(kind) for kind in rows.types]
-                buffer = found[name] = cls(*name, array("q"), array("d"), columns)
+                buffer = found[name] = cls(*name, array("q"), array("d"), array("q"), columns)
             buffer.steps.extend(rows.steps)
             buffer.times.extend(rows.times)
+            buffer.orders.extend(rows.orders)
             for column, values in zip(buffer.columns, rows.columns, strict=True):
                 column.extend(values)
         return list(found.values())
@@ -80,7 +82,7 @@ class RowBuffer:
     def split(self) -> list[RowBuffer]:
         """Return one buffer a key, sharing this one's axis."""
         return [
-            RowBuffer(self.stream, (key,), kind, self.steps, self.times, [column])
+            RowBuffer(self.stream, (key,), kind, self.steps, self.times, self.orders, [column])
             for key, kind, column in zip(self.keys, self.kinds, self.columns, strict=True)
         ]
 
@@ -94,16 +96,16 @@ class _Group:
 
 
 def append_rows(
-    conn: sa.Connection, run: int, buffers: Sequence[RowBuffer], *, compact: bool = False
+    conn: sa.Connection, run: int, writer: int, buffers: Sequence[RowBuffer], *, compact: bool = False
 ) -> None:
-    """Append rows to the groups of a run, inside the caller's transaction.
+    """Append rows to the groups of a writer of a run, inside the caller's transaction.
 
     ``compact`` absorbs every chunk of the touched groups that is not full: for a run that ends.
     """
     if not buffers:
         return
-    chosen = _limit_key_sets(conn, run, buffers)
-    groups = _groups(conn, run, chosen)
+    chosen = _limit_key_sets(conn, writer, buffers)
+    groups = _groups(conn, run, writer, chosen)
     open_chunks = _open_chunks(conn, [group.id for group in groups.values() if not group.fresh])
     for (stream, signature), buffer in chosen.items():
         group = groups[stream, signature]
@@ -111,11 +113,13 @@ def append_rows(
 
 
 def _limit_key_sets(
-    conn: sa.Connection, run: int, buffers: Sequence[RowBuffer]
+    conn: sa.Connection, writer: int, buffers: Sequence[RowBuffer]
 ) -> dict[tuple[str, str], RowBuffer]:
     named = {(buffer.stream, buffer.signature): buffer for buffer in buffers}
     rows = conn.execute(
-        sa.select(metric_group.c.stream, metric_group.c.signature).where(metric_group.c.run_id == run)
+        sa.select(metric_group.c.stream, metric_group.c.signature).where(
+            metric_group.c.run_writer_id == writer
+        )
     )
     known = {(stream, signature) for stream, signature in rows}
     if len(known) + len(named.keys() - known) <= MAX_KEY_SETS:
@@ -139,17 +143,18 @@ def _limit_key_sets(
                     part.kinds,
                     before.steps + part.steps,
                     before.times + part.times,
+                    before.orders + part.orders,
                     [first + second for first, second in zip(before.columns, part.columns, strict=True)],
                 )
     return chosen
 
 
 def _groups(
-    conn: sa.Connection, run: int, buffers: dict[tuple[str, str], RowBuffer]
+    conn: sa.Connection, run: int, writer: int, buffers: dict[tuple[str, str], RowBuffer]
 ) -> dict[tuple[str, str], _Group]:
     table = metric_group.c
     query = sa.select(table.id, table.stream, table.signature, table.row_count, table.next_seq).where(
-        table.run_id == run
+        table.run_writer_id == writer
     )
     if len(buffers) <= 500:
         query = query.where(table.signature.in_([signature for _, signature in buffers]))
@@ -163,7 +168,14 @@ def _groups(
             continue
         id = conn.execute(
             sa.insert(metric_group)
-            .values(run_id=run, stream=stream, signature=signature, row_count=0, next_seq=0)
+            .values(
+                run_id=run,
+                run_writer_id=writer,
+                stream=stream,
+                signature=signature,
+                row_count=0,
+                next_seq=0,
+            )
             .returning(table.id)
         ).scalar_one()
         found[stream, signature] = _Group(id, 0, 0, True)
@@ -214,7 +226,7 @@ def _append(
     compact: bool,
 ) -> None:
     capacity = chunk_capacity(len(buffer.keys))
-    steps, times, columns = buffer.steps, buffer.times, buffer.columns
+    steps, times, orders, columns = buffer.steps, buffer.times, buffer.orders, buffer.columns
     first = group.next_seq
     total = len(steps)
     while open_chunks:
@@ -225,9 +237,10 @@ def _append(
         open_chunks.pop()
         first, total = seq, total + count
     if first < group.next_seq:
-        old_steps, old_times, old_columns = _take(conn, group.id, first, buffer.kinds)
+        old_steps, old_times, old_orders, old_columns = _take(conn, group.id, first, buffer.kinds)
         steps = old_steps + steps
         times = old_times + times
+        orders = old_orders + orders
         columns = [old + new for old, new in zip(old_columns, columns, strict=True)]
     rows: list[dict[str, Any]] = []
     size = 0
@@ -235,7 +248,13 @@ def _append(
     for low in range(0, len(steps), capacity):
         high = low + capacity
         for row in _chunk(
-            group.id, seq, buffer.kinds, steps[low:high], times[low:high], [c[low:high] for c in columns]
+            group.id,
+            seq,
+            buffer.kinds,
+            steps[low:high],
+            times[low:high],
+            orders[low:high],
+            [column[low:high] for column in columns],
         ):
             rows.append(row)
             size += len(row["payload"])
@@ -254,23 +273,24 @@ def _append(
 
 def _take(
     conn: sa.Connection, group: int, first: int, kinds: str
-) -> tuple[array[int], array[float], list[Any]]:
+) -> tuple[array[int], array[float], array[int], list[Any]]:
     """Remove the chunks from ``first`` on and return their rows."""
     table = metric_chunk.c
     where = (table.metric_group_id == group, table.level == 0, table.seq >= first)
-    steps, times = array("q"), array("d")
+    steps, times, orders = array("q"), array("d"), array("q")
     columns = [_column(kind) for kind in kinds]
     for ordinal, payload in conn.execute(
         sa.select(table.ordinal, table.payload).where(*where).order_by(table.ordinal, table.seq)
     ):
         if ordinal == 0:
-            more_steps, more_times = decode_axis(payload)
+            more_steps, more_times, more_orders = decode_axis(payload)
             steps.extend(more_steps)
             times.extend(more_times)
+            orders.extend(more_orders)
         else:
             columns[ordinal - 1].extend(decode_column(payload))
     conn.execute(sa.delete(metric_chunk).where(*where))
-    return steps, times, columns
+    return steps, times, orders, columns
 
 
 def _column(kind: str) -> Any:
@@ -283,6 +303,7 @@ def _chunk(
     kinds: str,
     steps: Sequence[int],
     times: Sequence[float],
+    orders: Sequence[int],
     columns: Sequence[Sequence[Any]],
 ) -> Iterable[dict[str, Any]]:
     place = {
@@ -302,7 +323,7 @@ def _chunk(
         "value_min": None,
         "value_max": None,
         "value_last": None,
-        "payload": encode_axis(steps, times),
+        "payload": encode_axis(steps, times, orders),
     }
     for ordinal, (kind, values) in enumerate(zip(kinds, columns, strict=True), 1):
         stats = column_stats(kind, values)

@@ -1,4 +1,4 @@
-"""The chunk codec of metric history: one typed column, or a step-and-time axis, as bytes.
+"""The chunk codec of metric history: one typed column, or the axis of a group, as bytes.
 
 The layout is specified in ``docs/format/v1.md`` (metric history columns). Integers are little-endian. A
 column is ``kind, encoding, flags, 0, count (u32)``, its body, and the xxh3-64 of everything before.
@@ -37,7 +37,7 @@ _PLAIN, _SHUFFLED, _STRIDE, _DELTA, _BIT_DELTA = range(5)
 _ZSTD = 1
 _HEADER = struct.Struct("<ccBBI")
 _CHECKSUM = struct.Struct("<Q")
-_LENGTH = struct.Struct("<I")
+_LENGTHS = struct.Struct("<II")
 _PAIR = struct.Struct("<qq")
 _ENCODINGS = {code: bytes([code]) for code in (_PLAIN, _SHUFFLED, _STRIDE, _DELTA, _BIT_DELTA)}
 # A body shorter than this is not worth a compressor's frame.
@@ -83,25 +83,34 @@ def decode_column(payload: bytes) -> list[Any]:
         raise IntegrityError(f"metric column of {count} values is malformed: {error}") from error
 
 
-def encode_axis(steps: Sequence[int], times: Sequence[float]) -> bytes:
-    """Encode the step (int64) and time (seconds since 1970) columns that keys logged together share."""
-    first = _encode_integers(INT, _integers(steps))
+def encode_axis(steps: Sequence[int], times: Sequence[float], orders: Sequence[int]) -> bytes:
+    """Encode what keys logged together share: step, time (seconds since 1970), and order of logging."""
     bits = array("q", array("d", times).tobytes())
-    second = _encode_integers(FLOAT, bits)
-    return _pack("a", _PLAIN, len(steps), _LENGTH.pack(len(first)) + first + second, compress=False)
+    parts = (
+        _encode_integers(INT, _integers(steps)),
+        _encode_integers(FLOAT, bits),
+        _encode_integers(INT, _integers(orders)),
+    )
+    body = _LENGTHS.pack(len(parts[0]), len(parts[1])) + b"".join(parts)
+    return _pack("a", _PLAIN, len(steps), body, compress=False)
 
 
-def decode_axis(payload: bytes) -> tuple[list[int], list[float]]:
-    """Return ``(steps, times)`` of an axis. Raises IntegrityError for damaged bytes."""
+def decode_axis(payload: bytes) -> tuple[list[int], list[float], list[int]]:
+    """Return ``(steps, times, orders)`` of an axis. Raises IntegrityError for damaged bytes."""
     kind, _, count, body = _unpack(payload)
-    if kind != "a" or len(body) < _LENGTH.size:
+    if kind != "a" or len(body) < _LENGTHS.size:
         raise IntegrityError(f"a metric axis was expected and a column of kind {kind!r} found")
-    (length,) = _LENGTH.unpack_from(body)
-    steps = decode_column(body[_LENGTH.size : _LENGTH.size + length])
-    times = decode_column(body[_LENGTH.size + length :])
-    if len(steps) != count or len(times) != count:
-        raise IntegrityError(f"metric axis of {count} rows holds {len(steps)} steps and {len(times)} times")
-    return steps, times
+    first, second = _LENGTHS.unpack_from(body)
+    first += _LENGTHS.size
+    second += first
+    steps = decode_column(body[_LENGTHS.size : first])
+    times = decode_column(body[first:second])
+    orders = decode_column(body[second:])
+    if not len(steps) == len(times) == len(orders) == count:
+        raise IntegrityError(
+            f"metric axis of {count} rows holds {len(steps)} steps, {len(times)} times, {len(orders)} orders"
+        )
+    return steps, times, orders
 
 
 def column_stats(kind: str, values: Sequence[Any]) -> ColumnStats:

@@ -1,7 +1,8 @@
 """Exact reads of metric history: rows merged by step, whole or page by page.
 
-Rows are sorted by step, then time. Rows of one step become one record, unless both hold a value for the same
-key: then nothing is overwritten and the later one is a record of its own.
+Records are sorted by step. Rows that one writer logged at the same step become one record, in which the
+value logged last stands. Another writer's row joins it unless both hold a value for the same key: then it is
+a record of its own, so that writers do not overwrite each other.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ class _Group:
     """The wanted columns of keys logged together: ordinal to key and kind, then the rows themselves."""
 
     id: int
+    writer: int
     ordinals: list[int] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    orders: list[int] = field(default_factory=list)
     columns: list[list[Any]] = field(default_factory=list)
 
 
@@ -153,9 +156,9 @@ def thin_records(records: list[dict[str, Any]], samples: int) -> list[dict[str, 
 
 def _find_groups(conn: sa.Connection, run: int, stream: str, keys: Sequence[str] | None) -> list[_Group]:
     table = metric_key.c
-    columns = (table.metric_group_id, table.ordinal, table.key, table.kind)
     base = (
-        sa.select(*columns)
+        sa.select(table.metric_group_id, metric_group.c.run_writer_id, table.ordinal, table.key, table.kind)
+        .join(metric_group, metric_group.c.id == table.metric_group_id)
         .where(table.run_id == run, table.stream == stream)
         .order_by(table.metric_group_id, table.ordinal)
     )
@@ -165,10 +168,10 @@ def _find_groups(conn: sa.Connection, run: int, stream: str, keys: Sequence[str]
         queries = [base.where(table.lookup.in_(names[at : at + 500])) for at in range(0, len(names), 500)]
     groups: dict[int, _Group] = {}
     for query in queries:
-        for group_id, ordinal, key, kind in conn.execute(query):
+        for group_id, writer, ordinal, key, kind in conn.execute(query):
             group = groups.get(group_id)
             if group is None:
-                group = groups[group_id] = _Group(group_id)
+                group = groups[group_id] = _Group(group_id, writer)
             group.ordinals.append(ordinal)
             group.keys.append(key)
             group.kinds.append(kind)
@@ -235,9 +238,10 @@ def _load_alike(
     for group_id, ordinal, payload in conn.execute(query):
         group = by_id[group_id]
         if ordinal == 0:
-            steps, times = decode_axis(payload)
+            steps, times, orders = decode_axis(payload)
             group.steps += steps
             group.times += times
+            group.orders += orders
         elif ordinal in places:
             values = decode_column(payload)
             index = places[ordinal]
@@ -255,24 +259,31 @@ def _merge(groups: Sequence[_Group], origin: float, low: int, high: int) -> list
         steps = group.steps
         if all(map(lt, steps, steps[1:])) and low <= steps[0] and steps[-1] <= high:
             return _records(group, origin)
-    order = sorted(
-        (step, time, which, at)
+    rows = sorted(
+        (step, group.writer, order, which, at)
         for which, group in enumerate(groups)
-        for at, (step, time) in enumerate(zip(group.steps, group.times, strict=True))
+        for at, (step, order) in enumerate(zip(group.steps, group.orders, strict=True))
         if low <= step <= high
     )
+    values = [list(zip(*group.columns, strict=True)) for group in groups]
     records: list[dict[str, Any]] = []
-    current: dict[str, Any] = {}
-    names = [group.keys for group in groups]
-    rows = [list(zip(*group.columns, strict=True)) for group in groups]
-    for step, time, which, at in order:
-        keys = names[which]
-        if current.get(STEP) != step or not current.keys().isdisjoint(keys):
-            current = {STEP: step}
-            records.append(current)
-        current[TIME] = time
-        current[RUNTIME] = time - origin
-        current.update(zip(keys, rows[which][at], strict=True))
+    record: dict[str, Any] = {}
+    last_writer = -1
+    others: frozenset[str] = frozenset()  # keys of the record that another writer set
+    for step, writer, _, which, at in rows:
+        group = groups[which]
+        if record.get(STEP) != step:
+            record, others = {STEP: step}, frozenset()
+            records.append(record)
+        elif writer != last_writer:
+            others = frozenset(record)
+        if not others.isdisjoint(group.keys):
+            record, others = {STEP: step}, frozenset()
+            records.append(record)
+        last_writer = writer
+        record[TIME] = group.times[at]
+        record[RUNTIME] = group.times[at] - origin
+        record.update(zip(group.keys, values[which][at], strict=True))
     return records
 
 

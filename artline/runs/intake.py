@@ -256,7 +256,13 @@ class _Intake:
     def _write_rows(self) -> None:
         if not self.rows:
             return
-        append_rows(self.conn, self.row.id, RowBuffer.gather(self.rows), compact=self.finished)
+        append_rows(
+            self.conn,
+            self.row.id,
+            self.writer.id,
+            RowBuffer.gather(self.rows),
+            compact=self.finished,
+        )
         steps = [max(rows.steps) for rows in self.rows if rows.stream == records.HISTORY]
         if steps and (self.row.last_step is None or max(steps) > self.row.last_step):
             self.changes["last_step"] = max(steps)

@@ -111,12 +111,14 @@ metric_group = sa.Table(
     metadata,
     sa.Column("id", _Key, primary_key=True),
     _owner("run"),
+    _owner("run_writer"),
     sa.Column("stream", sa.Text, nullable=False),
     # Digest of the keys and their kinds: what is logged together lies together.
     sa.Column("signature", sa.Text, nullable=False),
     sa.Column("row_count", sa.BigInteger, nullable=False),
     sa.Column("next_seq", sa.BigInteger, nullable=False),
-    sa.UniqueConstraint("run_id", "stream", "signature", name="uq_metric_group_signature"),
+    sa.UniqueConstraint("run_writer_id", "stream", "signature", name="uq_metric_group_signature"),
+    sa.Index("ix_metric_group_run", "run_id"),
 )
 
 metric_key = sa.Table(

@@ -78,17 +78,18 @@ def test_lone_surrogates_come_back() -> None:
     ]
 
 
-@given(st.lists(st.tuples(INT64, FLOATS), max_size=200))
-def test_axes_come_back(rows: list[tuple[int, float]]) -> None:
-    steps, times = [step for step, _ in rows], [time for _, time in rows]
-    got_steps, got_times = decode_axis(encode_axis(steps, times))
+@given(st.lists(st.tuples(INT64, FLOATS, st.integers(0, 2**63 - 1)), max_size=200))
+def test_axes_come_back(rows: list[tuple[int, float, int]]) -> None:
+    steps, times, orders = ([row[at] for row in rows] for at in range(3))
+    got_steps, got_times, got_orders = decode_axis(encode_axis(steps, times, orders))
     assert got_steps == steps
+    assert got_orders == orders
     assert bits(got_times) == bits(times)
 
 
 def test_regular_axis_is_small() -> None:
     times = [1.7e9 + index * 0.001 for index in range(8192)]
-    assert len(encode_axis(list(range(8192)), times)) < 3 * 8192
+    assert len(encode_axis(range(8192), times, range(8192))) < 3 * 8192
 
 
 def test_integers_beyond_64_bits_are_refused() -> None:
@@ -114,7 +115,7 @@ def test_axis_and_column_are_not_confused() -> None:
     with pytest.raises(IntegrityError, match="axis was expected"):
         decode_axis(encode_column(FLOAT, [1.0]))
     with pytest.raises(IntegrityError, match="not defined"):
-        decode_column(encode_axis([1], [1.0]))
+        decode_column(encode_axis([1], [1.0], [0]))
 
 
 @pytest.mark.parametrize(

@@ -45,12 +45,28 @@ def test_rows_of_one_step_become_one_record(api: Api, store_root: Path) -> None:
     ]
 
 
-def test_a_value_logged_twice_at_a_step_is_there_twice(api: Api, store_root: Path) -> None:
+def test_a_value_logged_twice_at_a_step_is_the_later_one_even_if_the_clock_went_back(
+    api: Api, store_root: Path
+) -> None:
     writer = Writer(store_root, at=1000.0)
-    writer.rows({"a": [1.0]}, "d", steps=[3], times=[1001.0])
+    writer.rows({"a": [1.0], "c": [1.0]}, "dd", steps=[3], times=[1005.0])
     writer.rows({"a": [2.0], "b": [3.0]}, "dd", steps=[3], times=[1002.0])
+    assert api.run("p/r1").history() == [
+        {"_step": 3, "_timestamp": 1002.0, "_runtime": 2.0, "a": 2.0, "b": 3.0, "c": 1.0}
+    ]
+
+
+def test_two_writers_at_one_step_do_not_overwrite_each_other(api: Api, store_root: Path) -> None:
+    first, second = (Writer(store_root, writer=f"w{rank}", at=1000.0) for rank in range(2))
+    first.rows({"a": [1.0]}, "d", steps=[3])
+    api.refresh()
+    second.rows({"b": [2.0]}, "d", steps=[3])
+    second.rows({"a": [3.0]}, "d", steps=[3])
     rows = api.run("p/r1").history()
-    assert [row["a"] for row in rows] == [1.0, 2.0]
+    assert [{key: row[key] for key in row if key[0] != "_"} for row in rows] == [
+        {"a": 1.0, "b": 2.0},
+        {"a": 3.0},
+    ]
     assert [row["_step"] for row in rows] == [3, 3]
 
 

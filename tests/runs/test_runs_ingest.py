@@ -469,7 +469,7 @@ def test_every_value_logged_is_read_back_once(
     root = tmp_path_factory.mktemp("model")
     store = RunStore.open(load_settings(root=root))
     writer = Writer(root)
-    expected: list[tuple[int, str, object]] = []
+    expected: dict[tuple[int, str], object] = {}
     letters = {float: "d", int: "q", bool: "?"}
     for values, step, ingest in rows:
         writer.rows(
@@ -477,16 +477,18 @@ def test_every_value_logged_is_read_back_once(
             "".join(letters[type(value)] for value in values.values()),
             steps=[step],
         )
-        expected += [(step, key, value) for key, value in values.items()]
+        expected |= {(step, key): value for key, value in values.items()}
         if ingest:
             store.ingest()
     writer.finish()
     store.ingest()
     run = store.get("p", "r1")
     for found in (store.history(run), list(store.scan_history(run, page_size=1))):
-        got = [(row["_step"], key, row[key]) for row in found for key in row if key[0] != "_"]
-        assert sorted(map(repr, got)) == sorted(map(repr, expected))
-        assert [row["_step"] for row in found] == sorted(row["_step"] for row in found)
+        got = {(row["_step"], key): row[key] for row in found for key in row if key[0] != "_"}
+        assert {place: repr(value) for place, value in got.items()} == {
+            place: repr(value) for place, value in expected.items()
+        }
+        assert [row["_step"] for row in found] == sorted({step for step, _ in expected})
     store.close()
 
 

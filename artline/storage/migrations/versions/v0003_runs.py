@@ -45,20 +45,6 @@ def upgrade() -> None:
     op.create_index("ix_run_created", "run", ["project_id", "created_at", "id"])
     op.create_index("ix_run_state", "run", ["state"])
     op.create_table(
-        "metric_group",
-        sa.Column("id", _KEY, nullable=False),
-        sa.Column("run_id", _KEY, autoincrement=False, nullable=False),
-        sa.Column("stream", sa.Text, nullable=False),
-        sa.Column("signature", sa.Text, nullable=False),
-        sa.Column("row_count", sa.BigInteger, nullable=False),
-        sa.Column("next_seq", sa.BigInteger, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["run.id"], name="fk_metric_group_run_id_run", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("id", name="pk_metric_group"),
-        sa.UniqueConstraint("run_id", "stream", "signature", name="uq_metric_group_signature"),
-    )
-    op.create_table(
         "run_attr",
         sa.Column("run_id", _KEY, autoincrement=False, nullable=False),
         sa.Column("key", sa.Text, nullable=False),
@@ -123,6 +109,28 @@ def upgrade() -> None:
         sa.UniqueConstraint("run_id", "writer", name="uq_run_writer_writer"),
     )
     op.create_index("ix_run_writer_state", "run_writer", ["state"])
+    op.create_table(
+        "metric_group",
+        sa.Column("id", _KEY, nullable=False),
+        sa.Column("run_id", _KEY, autoincrement=False, nullable=False),
+        sa.Column("run_writer_id", _KEY, autoincrement=False, nullable=False),
+        sa.Column("stream", sa.Text, nullable=False),
+        sa.Column("signature", sa.Text, nullable=False),
+        sa.Column("row_count", sa.BigInteger, nullable=False),
+        sa.Column("next_seq", sa.BigInteger, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["run.id"], name="fk_metric_group_run_id_run", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_writer_id"],
+            ["run_writer.id"],
+            name="fk_metric_group_run_writer_id_run_writer",
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_metric_group"),
+        sa.UniqueConstraint("run_writer_id", "stream", "signature", name="uq_metric_group_signature"),
+    )
+    op.create_index("ix_metric_group_run", "metric_group", ["run_id"])
     op.create_table(
         "metric_chunk",
         sa.Column("id", _KEY, nullable=False),
