@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artline.artifacts.artifact import Artifact
+from artline.artifacts.store import ArtifactStore
+from artline.errors import IntegrityError, InvalidPathError, SourceNotFoundError, UsageError
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data with space"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.txt").write_text("alpha")
+    (folder / "sub" / "b.txt").write_text("beta")
+    return folder
+
+
+def refer(store: ArtifactStore, uri: str, **options: Any) -> Artifact:
+    artifact = Artifact("refs", "dataset", store=store)
+    artifact.add_reference(uri, **options)
+    return store.log(artifact, project="p")
+
+
+@pytest.mark.parametrize("form", ["as_uri", "plain"])
+def test_files_are_referred_to_without_being_stored(
+    store: ArtifactStore, data: Path, tmp_path: Path, form: str
+) -> None:
+    version = refer(store, data.as_uri() if form == "as_uri" else f"file://{data}", name="raw")
+    assert [entry.path for entry in version.files()] == ["raw/a.txt", "raw/sub/b.txt"]
+    entry = version.get_entry("raw/a.txt")
+    assert (entry.ref, entry.size, entry.blob) == (f"file://{data}/a.txt", 5, None)
+    assert entry.digest.startswith("blake3:")
+    assert version.size == 9
+    out = version.download(tmp_path / "out")
+    assert (out / "raw" / "sub" / "b.txt").read_text() == "beta"
+    version.verify(out)
+    with version.open("raw/a.txt") as stream:
+        assert stream.read() == b"alpha"
+
+
+def test_a_single_object_gets_its_own_name(store: ArtifactStore, data: Path) -> None:
+    assert [e.path for e in refer(store, f"file://{data}/a.txt").files()] == ["a.txt"]
+    assert [e.path for e in refer(store, f"file://{data}/a.txt", name="x/y").files()] == ["x/y"]
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+def test_a_changed_target_is_named(store: ArtifactStore, data: Path, tmp_path: Path, checksum: bool) -> None:
+    version = refer(store, f"file://{data}", checksum=checksum)
+    os.utime(data / "a.txt", ns=(1, 1))
+    if checksum:
+        version.download(tmp_path / "touched")
+    (data / "a.txt").write_text("ALPHA")
+    with pytest.raises(IntegrityError, match=r"a\.txt', which entry 'a.txt' refers to, has changed"):
+        version.download(tmp_path / "out")
+    assert not (tmp_path / "out" / "a.txt").exists()
+    assert os.listdir(tmp_path / "out") in ([], ["sub"])
+
+
+def test_a_vanished_target_is_named_or_left_out(store: ArtifactStore, data: Path, tmp_path: Path) -> None:
+    version = refer(store, f"file://{data}")
+    (data / "a.txt").unlink()
+    with pytest.raises(IntegrityError, match=r"a\.txt', which entry 'a.txt' refers to, is gone"):
+        version.download(tmp_path / "out")
+    with pytest.raises(IntegrityError, match="is gone"):
+        version.open("a.txt")
+    out = version.download(tmp_path / "out", allow_missing_references=True)
+    assert (out / "sub" / "b.txt").read_text() == "beta"
+
+
+def test_nothing_to_refer_to_is_an_error(store: ArtifactStore, tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFoundError, match="nowhere"):
+        refer(store, f"file://{tmp_path}/nowhere")
+    with pytest.raises(SourceNotFoundError, match="nowhere"):
+        refer(store, "memory://nowhere/at/all")
+    (tmp_path / "hollow").mkdir()
+    with pytest.raises(SourceNotFoundError, match="no objects"):
+        refer(store, f"file://{tmp_path}/hollow")
+    with pytest.raises(UsageError, match="is not an address"):
+        refer(store, "nonsense://x")
+    with pytest.raises(InvalidPathError):
+        refer(store, f"file://{tmp_path}", name="../x")
+
+
+def test_the_limit_on_objects_is_stated(store: ArtifactStore, data: Path) -> None:
+    with pytest.raises(UsageError, match="more than max_objects=1 objects"):
+        refer(store, f"file://{data}", max_objects=1)
+    artifact = Artifact("refs", "dataset", store=store)
+    assert artifact.add_reference(f"file://{data}", max_objects=2) == 2
+
+
+def test_s3_objects_are_recognised_by_their_etag(store: ArtifactStore, s3_url: str, tmp_path: Path) -> None:
+    import fsspec
+
+    def put(name: str, text: str) -> None:
+        fs, path = fsspec.url_to_fs(f"{s3_url}/{name}")
+        with fs.open(path, "wb") as stream:
+            stream.write(text.encode())
+
+    put("set/a.txt", "alpha")
+    put("set/sub/b.txt", "beta")
+    version = refer(store, f"{s3_url}/set", name="s3")
+    entry = version.get_entry("s3/a.txt")
+    assert [e.path for e in version.files()] == ["s3/a.txt", "s3/sub/b.txt"]
+    assert entry.ref == f"{s3_url}/set/a.txt"
+    assert entry.reference is not None
+    assert entry.reference.etag
+    assert entry.digest == ""
+    out = version.download(tmp_path / "out")
+    assert (out / "s3" / "sub" / "b.txt").read_text() == "beta"
+    put("set/a.txt", "ALPHA")
+    with pytest.raises(IntegrityError, match="its ETag differs"):
+        version.download(tmp_path / "again", path_prefix="s3/a.txt")
+    fs, path = fsspec.url_to_fs(f"{s3_url}/set/sub/b.txt")
+    fs.rm(path)
+    with pytest.raises(IntegrityError, match="is gone"):
+        version.download(tmp_path / "again", path_prefix="s3/sub")
