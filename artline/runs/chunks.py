@@ -23,6 +23,7 @@ from artline.runs.columns import (
     column_stats,
     decode_axis,
     decode_column,
+    decode_orders,
     encode_axis,
     encode_column,
 )
@@ -283,10 +284,10 @@ def _take(
         sa.select(table.ordinal, table.payload).where(*where).order_by(table.ordinal, table.seq)
     ):
         if ordinal == 0:
-            more_steps, more_times, more_orders = decode_axis(payload)
+            more_steps, more_times = decode_axis(payload)
             steps.extend(more_steps)
             times.extend(more_times)
-            orders.extend(more_orders)
+            orders.extend(decode_orders(payload))
         else:
             columns[ordinal - 1].extend(decode_column(payload))
     conn.execute(sa.delete(metric_chunk).where(*where))

@@ -27,6 +27,7 @@ __all__ = [
     "column_stats",
     "decode_axis",
     "decode_column",
+    "decode_orders",
     "encode_axis",
     "encode_column",
 ]
@@ -95,22 +96,32 @@ def encode_axis(steps: Sequence[int], times: Sequence[float], orders: Sequence[i
     return _pack("a", _PLAIN, len(steps), body, compress=False)
 
 
-def decode_axis(payload: bytes) -> tuple[list[int], list[float], list[int]]:
-    """Return ``(steps, times, orders)`` of an axis. Raises IntegrityError for damaged bytes."""
+def decode_axis(payload: bytes) -> tuple[list[int], list[float]]:
+    """Return ``(steps, times)`` of an axis. Raises IntegrityError for damaged bytes."""
+    count, (steps, times, _) = _axis_parts(payload)
+    return _exactly(count, decode_column(steps)), _exactly(count, decode_column(times))
+
+
+def decode_orders(payload: bytes) -> list[int]:
+    """Return the order of logging of an axis. Raises IntegrityError for damaged bytes."""
+    count, (_, _, orders) = _axis_parts(payload)
+    return _exactly(count, decode_column(orders))
+
+
+def _axis_parts(payload: bytes) -> tuple[int, tuple[bytes, bytes, bytes]]:
     kind, _, count, body = _unpack(payload)
     if kind != "a" or len(body) < _LENGTHS.size:
         raise IntegrityError(f"a metric axis was expected and a column of kind {kind!r} found")
     first, second = _LENGTHS.unpack_from(body)
     first += _LENGTHS.size
     second += first
-    steps = decode_column(body[_LENGTHS.size : first])
-    times = decode_column(body[first:second])
-    orders = decode_column(body[second:])
-    if not len(steps) == len(times) == len(orders) == count:
-        raise IntegrityError(
-            f"metric axis of {count} rows holds {len(steps)} steps, {len(times)} times, {len(orders)} orders"
-        )
-    return steps, times, orders
+    return count, (body[_LENGTHS.size : first], body[first:second], body[second:])
+
+
+def _exactly(count: int, values: list[Any]) -> list[Any]:
+    if len(values) != count:
+        raise IntegrityError(f"metric axis of {count} rows holds a column of {len(values)}")
+    return values
 
 
 def column_stats(kind: str, values: Sequence[Any]) -> ColumnStats:
@@ -166,7 +177,7 @@ def _decode(kind: str, encoding: int, count: int, body: bytes) -> list[Any]:
         steps = _array(_CODES[width], _unshuffle(body[9:], width), count - 1)
         values = list(accumulate(steps, initial=first))
         if encoding == _BIT_DELTA:
-            return array("d", array("q", values).tobytes()).tolist()
+            return memoryview(array("q", values)).cast("B").cast("d").tolist()
         return values
     if encoding == _PLAIN and kind == BOOL and len(body) == count:
         return list(map(bool, body))

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import lt
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 
 from artline.errors import IntegrityError
 from artline.runs.attributes import lookup_text
-from artline.runs.columns import JSON, decode_axis, decode_column
+from artline.runs.columns import JSON, decode_axis, decode_column, decode_orders
 from artline.runs.schema import metric_chunk, metric_group, metric_key
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class _Group:
     kinds: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
-    orders: list[int] = field(default_factory=list)
+    axes: list[bytes] = field(default_factory=list)
     columns: list[list[Any]] = field(default_factory=list)
 
 
@@ -238,10 +239,10 @@ def _load_alike(
     for group_id, ordinal, payload in conn.execute(query):
         group = by_id[group_id]
         if ordinal == 0:
-            steps, times, orders = decode_axis(payload)
+            steps, times = decode_axis(payload)
             group.steps += steps
             group.times += times
-            group.orders += orders
+            group.axes.append(payload)
         elif ordinal in places:
             values = decode_column(payload)
             index = places[ordinal]
@@ -262,7 +263,7 @@ def _merge(groups: Sequence[_Group], origin: float, low: int, high: int) -> list
     rows = sorted(
         (step, group.writer, order, which, at)
         for which, group in enumerate(groups)
-        for at, (step, order) in enumerate(zip(group.steps, group.orders, strict=True))
+        for at, (step, order) in enumerate(zip(group.steps, _orders(group), strict=True))
         if low <= step <= high
     )
     values = [list(zip(*group.columns, strict=True)) for group in groups]
@@ -287,15 +288,18 @@ def _merge(groups: Sequence[_Group], origin: float, low: int, high: int) -> list
     return records
 
 
+def _orders(group: _Group) -> Iterator[int]:
+    return chain.from_iterable(map(decode_orders, group.axes))
+
+
 def _records(group: _Group, origin: float) -> list[dict[str, Any]]:
-    axis = zip(group.steps, group.times, strict=True)
-    if len(group.keys) == 1:
-        key = group.keys[0]
-        return [
-            {STEP: step, TIME: time, RUNTIME: time - origin, key: value}
-            for (step, time), value in zip(axis, group.columns[0], strict=True)
-        ]
-    records = [{STEP: step, TIME: time, RUNTIME: time - origin} for step, time in axis]
-    for record, row in zip(records, zip(*group.columns, strict=True), strict=True):
-        record.update(zip(group.keys, row, strict=True))
+    # The hottest loop of a read: constant keys and one pass a column are twice as fast as dict(zip(…)).
+    first, *others = group.keys
+    records = [
+        {"_step": step, "_timestamp": time, "_runtime": time - origin, first: value}
+        for step, time, value in zip(group.steps, group.times, group.columns[0], strict=True)
+    ]
+    for key, column in zip(others, group.columns[1:], strict=True):
+        for record, value in zip(records, column, strict=True):
+            record[key] = value
     return records

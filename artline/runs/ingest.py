@@ -35,6 +35,8 @@ __all__ = ["Drain", "Ingestion", "JournalDamage"]
 # How much of the journals one transaction takes in.
 _BATCH_BYTES = 8 << 20
 _RUNS_AT_ONCE = 200
+# Seconds between two looks for open runs that have no journal here.
+_ORPHAN_INTERVAL = 5.0
 _SEQ_OFFSET = 8  # where a frame header holds its number
 
 
@@ -80,6 +82,7 @@ class Ingestion:
         self.folder = folder
         self._stale_after = stale_after(heartbeat_interval)
         self._known: dict[Path, _Known] = {}
+        self._orphans_due = 0.0
 
     def drain(self, within: Path | None = None) -> Drain:
         """Take in everything new at or below ``within`` (default: every journal).
@@ -108,8 +111,9 @@ class Ingestion:
             self._take_in([known.journal for _, known, _ in group], result)
             for file, known, gone in group:
                 self._conclude(file, known, gone, result)
-        if within is None:
+        if within is None and time.monotonic() >= self._orphans_due:
             result.crashed += self._give_up_orphans(now)
+            self._orphans_due = time.monotonic() + _ORPHAN_INTERVAL
         return result
 
     def waiting(self) -> list[tuple[Journal, int]]:
