@@ -175,7 +175,7 @@ class ContentStore:
             if unknown:
                 pack = schema.pack.c
                 rows = connection.execute(sa.select(pack.id, pack.name).where(pack.id.in_(sorted(unknown))))
-                self._pack_names.update(rows.tuples().all())
+                self._pack_names.update((pack_id, name) for pack_id, name in rows)
         return found
 
     def pack_object(self, pack_id: int) -> str:

@@ -63,13 +63,13 @@ def owners(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, int]
 def _select(connection: Connection, columns: str, digests: Sequence[bytes]) -> Iterator[Any]:
     if connection.dialect.name == "postgresql":
         statement = f"SELECT {columns} FROM chunk WHERE digest = ANY(%s::bytea[])"
-        yield from connection.exec_driver_sql(statement, (list(digests),)).tuples()
+        yield from connection.exec_driver_sql(statement, (list(digests),))
         return
     for start in range(0, len(digests), _BATCH):
         batch = tuple(digests[start : start + _BATCH])
         marks = ",".join("?" * len(batch))
         statement = f"SELECT {columns} FROM chunk WHERE digest IN ({marks})"
-        yield from connection.exec_driver_sql(statement, batch).tuples()
+        yield from connection.exec_driver_sql(statement, batch)
 
 
 def lock_packs(connection: Connection, packs: Iterable[int]) -> set[int]:
