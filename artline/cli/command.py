@@ -56,10 +56,12 @@ def command(
 ) -> Callable[[Callable[..., Any]], ArtCommand]:
     """Make a function a command; its docstring is the help, and its first line the one-line help.
 
-    ``exits`` are the codes it can end with beyond 0, 2 and 130, ``meanings`` what a code means in this
-    command where the general word is too wide, ``shape`` the document that ``--json`` prints.
+    ``exits`` are the codes it can end with beyond 0, 1, 2 and 130 (and 5, where 7 is one: a store may be out
+    of reach or forbidden), ``meanings`` what a code means in this command where the general word is too
+    wide, ``shape`` the document that ``--json`` prints.
     """
-    table = {code: EXIT_CODES[code] for code in {0, 2, 130, *exits}} | dict(meanings or {})
+    codes = {0, 1, 2, 130, *exits, *((5,) if 7 in exits else ())}
+    table = {code: EXIT_CODES[code] for code in codes} | dict(meanings or {})
 
     def decorate(function: Callable[..., Any]) -> ArtCommand:
         return click.command(name, cls=ArtCommand, examples=examples, exits=table, shape=shape)(function)

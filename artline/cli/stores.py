@@ -44,8 +44,9 @@ def run_place(store: RunStore, text: str) -> tuple[str, str, str]:
     parts = text.split("/")
     if len(parts) > 3 or not all(parts) or any(part in (".", "..") for part in parts):
         raise UsageError(f"'{text}' does not name a run. Write ID, PROJECT/ID or ENTITY/PROJECT/ID")
-    entity, project = [store.settings.entity, store.settings.project, *parts[:-1]][-2:]
-    return (parts[0] if len(parts) == 3 else entity), project, parts[-1]
+    entity = parts[0] if len(parts) == 3 else store.settings.entity
+    project = parts[-2] if len(parts) > 1 else store.settings.project
+    return entity, project, parts[-1]
 
 
 def lineage_subject(store: RunStore, text: str) -> str:

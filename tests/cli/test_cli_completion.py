@@ -72,3 +72,45 @@ def ask_bash(setup: str, line: str) -> list[str]:
 def test_bash_completes(bash: str) -> None:
     assert ask_bash(bash, "art doc") == ["doctor"]
     assert ask_bash(bash, "art completion ") == ["bash", "zsh", "fish"]
+
+
+@pytest.fixture
+def store(clean_environment: Path) -> Path:
+    """A store with a run and two artifacts in project demo."""
+    Path("f.txt").write_text("x", encoding="utf-8")
+    for name in ("digits:best", "digits-mlp"):
+        done = CliRunner().invoke(art, ["push", "f.txt", name, "-p", "demo"])
+        assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(art, ["sync"])
+    assert done.exit_code == 0, done.output
+    return clean_environment
+
+
+def test_names_of_the_store_complete(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert words("art ls -p de") == ["demo"]
+    assert words("art ls --project=de") == ["demo"]
+    assert words("art show -p demo dig") == ["digits", "digits-mlp"]
+    assert words("art show demo/dig") == ["demo/digits", "demo/digits-mlp"]
+    monkeypatch.setenv("ART_PROJECT", "demo")
+    assert words("art show digits:") == ["digits:best", "digits:latest", "digits:v0"]
+    assert words("art diff digits:v0 digits:l") == ["digits:latest"]
+    assert words("art show ") == ["digits", "digits-mlp"]
+    silent = CliRunner().invoke(art, [], env={"_ART_COMPLETE": "bash", "_ART_LINE": "art show absent:"})
+    assert (silent.exit_code, silent.output) == (0, "")
+    runs = words("art metrics ")
+    assert len(runs) == 2
+    assert words(f"art runs show {runs[0][:3]}")[0].startswith(runs[0][:3])
+
+
+def test_completion_makes_no_store(store_root: Path) -> None:
+    assert words("art show ") == []
+    assert words("art logs ") == []
+    assert not store_root.exists()
+
+
+def test_bash_completes_names_with_colons(store: Path, bash: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ART_PROJECT", "demo")
+    assert ask_bash(bash, "art show digits:") == ["best", "latest", "v0"]
+    assert ask_bash(bash, "art show digits:la") == ["latest"]
+    assert ask_bash(bash, "art show dig") == ["digits", "digits-mlp"]
+    assert ask_bash(bash, "art ls --project=d") == ["demo"]

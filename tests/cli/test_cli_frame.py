@@ -54,7 +54,7 @@ def test_each_command_explains_itself(path: str, command: click.Command, line: s
     assert isinstance(command, ArtCommand)
     assert command.examples
     assert all("art" in example for example in command.examples)
-    assert {0, 2, 130} <= set(command.exits) <= set(EXIT_CODES)
+    assert {0, 1, 2, 130} <= set(command.exits) <= set(EXIT_CODES)
     has_json = any("--json" in param.opts for param in command.params)
     assert has_json == bool(command.shape)
     page = CliRunner().invoke(art, [*path.split()[1:], "--help"])
