@@ -305,17 +305,21 @@ class Manifest:
         if _digest(self.root.shards, self._algorithm) != self.digest or count != self.root.rows:
             raise IntegrityError("a manifest's entries do not match its digest. Run: art fsck")
 
-    def _load(self, index: int) -> list[Row]:
-        recent = self._recent.get(index)
-        if recent is not None:
-            return recent
-        shard = self.root.shards[index]
+    def load_shard(self, shard: Shard) -> list[Row]:
+        """Return the rows of one of the manifest's shards, checked against what the root says of it."""
         rows = decode_shard(self._content.read(shard.digest))
         if len(rows) != shard.rows or rows[0][0] != shard.first or rows[-1][0] != shard.last:
             raise IntegrityError(
                 f"the manifest shard from '{shard.first}' is not what its root says. Run: art fsck"
             )
         check_rows(rows)
+        return rows
+
+    def _load(self, index: int) -> list[Row]:
+        recent = self._recent.get(index)
+        if recent is not None:
+            return recent
+        rows = self.load_shard(self.root.shards[index])
         while len(self._recent) >= KEPT_SHARDS:
             self._recent.pop(next(iter(self._recent)), None)
         self._recent[index] = rows

@@ -1,0 +1,123 @@
+"""Checking that every version can be restored, and naming what cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from artline.artifacts.manifest import Manifest
+from artline.artifacts.shards import EntryKind, Row
+from artline.errors import ArtlineError
+
+if TYPE_CHECKING:
+    from artline.artifacts.store import ArtifactStore
+    from artline.artifacts.versions import VersionRecord
+    from artline.storage.content import ContentStore
+    from artline.storage.fsck import PackReport
+
+__all__ = ["Loss", "Report", "check"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A path of a version that cannot be restored, and why; ``path`` is empty when all of it cannot."""
+
+    version: str
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check found: the state of the packs, and what versions lost by it."""
+
+    packs: PackReport
+    versions: int
+    losses: tuple[Loss, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether every version can be restored and every pack is sound."""
+        return self.packs.ok and not self.losses
+
+
+def check(
+    store: ArtifactStore, *, full: bool = False, progress: Callable[[int, int], object] | None = None
+) -> Report:
+    """Check packs and versions; with ``full`` every byte is read and hashed again.
+
+    Without it, packs must be there with the right size and footer, and every chunk that a version needs
+    must be in the index. Nothing is changed.
+    """
+    import sqlalchemy as sa
+
+    from artline.artifacts.schema import artifact_version
+    from artline.artifacts.versions import load_versions
+    from artline.storage.fsck import check_packs
+
+    packs = check_packs(store.content, full=full, progress=progress)
+    damaged = frozenset(packs.damaged)
+    version = artifact_version.c
+    query = sa.select(version.id).where(version.deleted_at.is_(None)).order_by(version.id)
+    with store.catalog.read() as conn:
+        records = list(load_versions(conn, list(conn.execute(query).scalars())))
+    sound: set[bytes] = set()
+    losses = [loss for record in records for loss in _losses(store.content, record, damaged, sound)]
+    return Report(packs, len(records), tuple(losses))
+
+
+def _losses(
+    content: ContentStore, record: VersionRecord, damaged: frozenset[bytes], sound: set[bytes]
+) -> Iterator[Loss]:
+    """Yield what a version lost. Shards found sound once need no second look in another version."""
+    name = record.qualified_name
+    try:
+        if record.root in damaged:
+            raise content.absent(record.root)
+        manifest = Manifest(content, content.algorithm, record.root)
+        if manifest.digest != record.digest:
+            yield Loss(name, "", "its manifest has another digest than the catalog says")
+            return
+    except ArtlineError as error:
+        yield Loss(name, "", f"its manifest cannot be read: {error}")
+        return
+    for shard in manifest.root.shards:
+        if shard.digest in sound:
+            continue
+        try:
+            if shard.digest in damaged:
+                raise content.absent(shard.digest)
+            rows = manifest.load_shard(shard)
+        except ArtlineError as error:
+            yield Loss(name, shard.first, f"{shard.rows} paths, to '{shard.last}', cannot be read: {error}")
+            continue
+        lost = list(_lost_rows(content, rows, damaged))
+        if not lost:
+            sound.add(shard.digest)
+        for path, problem in lost:
+            yield Loss(name, path, problem)
+
+
+def _lost_rows(
+    content: ContentStore, rows: Sequence[Row], damaged: frozenset[bytes]
+) -> Iterator[tuple[str, str]]:
+    from artline.storage.recipe import Blob
+
+    files = [row for row in rows if row[1] <= EntryKind.EXECUTABLE]
+    plain = [row[3] for row in files if not row[4]]
+    missing = content.missing(plain) if plain else set()
+    for row in files:
+        if not row[4]:
+            bad = [row[3]] if row[3] in damaged or row[3] in missing else []
+        else:
+            try:
+                chunks = content.chunks(Blob(row[3], row[2], row[4]))
+            except ArtlineError as error:
+                yield row[0], str(error)
+                continue
+            absent = content.missing(chunks)
+            bad = [chunk for chunk in chunks if chunk in damaged or chunk in absent]
+        if bad:
+            state = "damaged" if bad[0] in damaged else "missing"
+            yield row[0], f"chunk {content.format(bad[0])} is {state}"
