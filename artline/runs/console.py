@@ -1,9 +1,10 @@
 """Console capture at file-descriptor level: what this process and its children write to stdout and stderr.
 
 Each stream gets a tap: a pipe, or a pseudo-terminal where it was one, takes the place of the descriptor;
-a thread passes everything on to where it went before, unchanged, and keeps a copy for the journal. A tiny
-shell process, the guardian, sleeps beside it: should this process die with text still inside a tap, or
-children outlive it, the guardian passes the rest on.
+a thread passes everything on to where it went before, unchanged, and keeps a copy for the journal. Beside
+each tap sleeps a tiny shell process, its guardian: should this process die with text still inside the tap, or
+children outlive it, the guardian passes the rest on. So that nothing is ever in this process's memory alone,
+the kernel moves text from the tap into a spool in memory that the guardian shares, offset included.
 """
 
 from __future__ import annotations
@@ -37,12 +38,8 @@ CHUNK = 256 * 1024  # bytes of one record, about
 CHUNK_TIME = 1.0  # seconds that one record spans, at most
 HIGH = 64  # descriptors from here on are out of the way of those the guardian is given
 
-GUARDIAN = """(
-read -r _ <&3
-cat <&4 >&5 2>/dev/null &
-cat <&6 >&7 2>/dev/null
-wait
-) &"""
+# 3: lifeline, which ends with this process; 4: spool; 5: relay; 6: tap; 7: where the tap's text goes
+GUARDIAN = "( read -r _ <&3; { cat <&4; cat <&5; cat <&6; } >&7 2>/dev/null ) &"
 
 
 class Tap:
@@ -60,6 +57,13 @@ class Tap:
             raise
         self._inlet = inlet
         self._size = b""
+        self._spool = -1
+        self._relay = (-1, -1)  # a terminal's text gets into the spool by way of a pipe only
+        self._sendfile = True
+        if hasattr(os, "splice") and hasattr(os, "memfd_create"):
+            self._spool = os.memfd_create(f"artline-{name}")
+            if self.is_terminal:
+                self._relay = os.pipe2(os.O_CLOEXEC)
         self.ended = False  # nobody can write into it any more
         self.broken = False  # where it led is gone
 
@@ -79,16 +83,23 @@ class Tap:
     def pump(self) -> bytes:
         """Pass on what there is; return it. Marks the tap ended at its end."""
         try:
-            data = os.read(self.source, READ_SIZE)
+            if self._spool < 0:
+                data = os.read(self.source, READ_SIZE)
+                if data:
+                    self._write(data)
+            else:
+                data = self._through_spool()
         except OSError as error:
-            if error.errno != errno.EIO:  # a pseudo-terminal's way to say end of file
+            if error.errno != errno.EIO or not self.is_terminal:  # a pseudo-terminal's end of file
                 raise
             data = b""
-        if not data:
-            self.ended = True
-        elif not self.broken:
-            self._pass_on(data)
+        self.ended = not data
         return data
+
+    def guarded(self) -> tuple[int, int, int, int]:
+        """Return the descriptors that a guardian empties in turn, and the one it empties them into."""
+        spool = self._spool if self._spool >= 0 else self.source
+        return spool, self._relay[0] if self._relay[0] >= 0 else spool, self.source, self.saved
 
     def follow_size(self) -> None:
         """Give the pseudo-terminal the size of the real one."""
@@ -101,24 +112,62 @@ class Tap:
 
     def close(self) -> None:
         """Close every descriptor of the tap but the one it stands for. Idempotent."""
-        for fd in (self.source, self.saved, self._inlet):
+        for fd in (self.source, self.saved, self._inlet, self._spool, *self._relay):
             if fd >= 0:
                 with contextlib.suppress(OSError):
                     os.close(fd)
-        self.source = self.saved = self._inlet = -1
+        self.source = self.saved = self._inlet = self._spool = -1
+        self._relay = (-1, -1)
 
-    def _pass_on(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
+    def _through_spool(self) -> bytes:
+        source = self.source
+        if self.is_terminal:
+            if os.splice(source, self._relay[1], READ_SIZE) == 0:
+                return b""
+            source = self._relay[0]
+        count = os.splice(source, self._spool, READ_SIZE, offset_dst=0)
+        if count == 0:
+            return b""
+        data = os.pread(self._spool, count, 0)
+        if self._sendfile:
+            self._send(count)
+        sent = os.lseek(self._spool, 0, os.SEEK_CUR)
+        if sent < count:
+            self._write(data[sent:])
+        os.ftruncate(self._spool, 0)
+        os.lseek(self._spool, 0, os.SEEK_SET)
+        return data
+
+    def _send(self, count: int) -> None:
+        """Have the kernel write the spool out, advancing the offset that the guardian would go on from."""
+        while not self.broken and os.lseek(self._spool, 0, os.SEEK_CUR) < count:
             try:
-                view = view[os.write(self.saved, view) :]
+                os.sendfile(self.saved, self._spool, None, count)  # None: its own offset
+            except BlockingIOError:
+                _wait_writable(self.saved)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                    self._break()
+                self._sendfile = False  # a file opened for appending, for one, does not take it
+                return
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view and not self.broken:
+            try:
+                count = os.write(self.saved, view)
+                view = view[count:]
+                if self._spool >= 0:
+                    os.lseek(self._spool, count, os.SEEK_CUR)
             except BlockingIOError:
                 _wait_writable(self.saved)
             except OSError:
-                # Its reader is gone: let the program meet that itself, as it would without a tap.
-                self.broken = True
-                self.restore()
-                return
+                self._break()
+
+    def _break(self) -> None:
+        # The reader is gone: let the program meet that itself, as it would without a tap.
+        self.broken = True
+        self.restore()
 
 
 class ConsoleCapture(Companion):
@@ -135,7 +184,7 @@ class ConsoleCapture(Companion):
         self._stopping = False
         self._control = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._lifeline = (-1, -1)
-        self._helper = 0
+        self._helpers: list[int] = []
         _flush_streams()
         try:
             for name, fd in (("stdout", 1), ("stderr", 2)):
@@ -143,7 +192,11 @@ class ConsoleCapture(Companion):
                     self._taps.append(Tap(name, fd))  # type: ignore[arg-type]  # one of the two words
             if not self._taps:
                 raise OSError(errno.EBADF, "neither stdout nor stderr is open")
-            self._post_guardian()
+            self._lifeline = os.pipe2(os.O_CLOEXEC)
+            for tap in self._taps:
+                self._post_guardian(tap)
+            os.close(self._lifeline[0])
+            self._lifeline = (-1, self._lifeline[1])
             self._thread = threading.Thread(target=self._work, name="artline-console", daemon=True)
             self._thread.start()
         except BaseException:
@@ -191,7 +244,7 @@ class ConsoleCapture(Companion):
         by_fd = {tap.source: tap for tap in self._taps}
         for fd in by_fd:
             poll.register(fd, select.POLLIN)
-        self._reap_helper()
+        self._reap_helpers()
         try:
             while by_fd:
                 ready = [fd for fd, _ in poll.poll(self._patience())]
@@ -262,35 +315,35 @@ class ConsoleCapture(Companion):
                     os.close(fd)
         self._control = self._lifeline = (-1, -1)
 
-    def _post_guardian(self) -> None:
-        """Start the guardian. Without one (no shell, no room for a process) capture works all the same."""
-        self._lifeline = os.pipe2(os.O_CLOEXEC)
-        first, last = self._taps[0], self._taps[-1]
-        wanted = (self._lifeline[0], first.source, first.saved, last.source, last.saved)
+    def _post_guardian(self, tap: Tap) -> None:
+        """Start a tap's guardian. Without one (no shell, no room for a process) capture works too."""
         high: list[int] = []
         actions: list[Any] = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
         try:
-            high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH) for fd in wanted]
+            for fd in (self._lifeline[0], *tap.guarded()):
+                high.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH))
             actions += [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(high, start=3)]
             actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd > 7]
-            script = GUARDIAN if first is not last else GUARDIAN.replace("cat <&6 >&7 2>/dev/null\n", "")
-            environment = {"PATH": os.environ.get("PATH", os.defpath)}
-            self._helper = os.posix_spawn(
-                "/bin/sh", ["sh", "-c", script], environment, file_actions=actions, setsid=True
+            self._helpers.append(
+                os.posix_spawn(
+                    "/bin/sh",
+                    ["sh", "-c", GUARDIAN],
+                    {"PATH": os.environ.get("PATH", os.defpath)},
+                    file_actions=actions,
+                    setsid=True,
+                )
             )
         except (OSError, NotImplementedError):
-            self._helper = 0
+            return
         finally:
             for fd in high:
                 os.close(fd)
-            os.close(self._lifeline[0])
-            self._lifeline = (-1, self._lifeline[1])
 
-    def _reap_helper(self) -> None:
-        """The shell that started the guardian ends at once."""
-        if self._helper:
+    def _reap_helpers(self) -> None:
+        """The shells that started the guardians end at once."""
+        for pid in self._helpers:
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(self._helper, 0)
+                os.waitpid(pid, 0)
 
 
 def _open_pipe() -> tuple[int, int]:
