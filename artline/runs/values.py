@@ -85,7 +85,7 @@ def plain_number(value: Any) -> Any:
         found = item()
         if type(found) in (float, int, bool, str):
             return found
-        if found is not value and isinstance(found, float):  # numpy.longdouble gives itself
+        if hasattr(found, "__float__") and not isinstance(found, complex):  # numpy.longdouble gives itself
             return float(found)
     if isinstance(value, float):
         return float(value)
