@@ -54,8 +54,10 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 Clause = sa.ColumnElement[bool]
 
 
-def compile_filters(filters: Mapping[str, Any] | None) -> Clause:
-    """Return the SQL condition on table ``run``. Raises UsageError for an unknown field or operator.
+def compile_filters(filters: Mapping[str, Any] | None, projects: Sequence[int]) -> Clause:
+    """Return the SQL condition on table ``run`` for runs of the projects.
+
+    Raises UsageError for an unknown field or operator.
 
     As in MongoDB: ``$ne`` and ``$nin`` also match runs that lack the key, and equality with None
     matches a key that is null or absent. ``tags`` holds when any tag does.
@@ -64,7 +66,7 @@ def compile_filters(filters: Mapping[str, Any] | None) -> Clause:
         return sa.true()
     if not isinstance(filters, Mapping):
         raise UsageError(f"filters must be a dict like {{'config.lr': {{'$lt': 0.1}}}}, not {filters!r}")
-    return sa.and_(*(_clause(name, value) for name, value in filters.items()))
+    return sa.and_(*(_clause(name, value, projects) for name, value in filters.items()))
 
 
 def attribute_key(field: str) -> str | None:
@@ -75,28 +77,28 @@ def attribute_key(field: str) -> str | None:
     return None
 
 
-def _clause(name: str, value: Any) -> Clause:
+def _clause(name: str, value: Any, projects: Sequence[int]) -> Clause:
     if name in _LOGIC:
         if not isinstance(value, Sequence) or isinstance(value, str) or not value:
             raise UsageError(f"{name} takes a non-empty list of filters, not {value!r}")
-        parts = [compile_filters(part) for part in value]
+        parts = [compile_filters(part, projects) for part in value]
         if name == "$and":
             return sa.and_(*parts)
         return sa.or_(*parts) if name == "$or" else sa.not_(sa.or_(*parts))
     if name == "$not":
-        return sa.not_(compile_filters(value))
+        return sa.not_(compile_filters(value, projects))
     if name.startswith("$"):
         raise UsageError(f"unknown filter operator '{name}'. Known: {', '.join((*_LOGIC, *_OPERATORS))}")
-    return _field(name, value)
+    return _field(name, value, projects)
 
 
-def _field(name: str, value: Any) -> Clause:
+def _field(name: str, value: Any, projects: Sequence[int]) -> Clause:
     conditions = value if _is_operators(value) else {"$eq": value}
     key = attribute_key(name)
     parts: list[Clause] = []
     for operator, operand in conditions.items():
         if operator == "$not":
-            parts.append(sa.not_(_field(name, operand)))
+            parts.append(sa.not_(_field(name, operand, projects)))
         elif operator not in _OPERATORS:
             raise UsageError(
                 f"unknown filter operator '{operator}' on '{name}'. Known: {', '.join(_OPERATORS)}"
@@ -104,12 +106,12 @@ def _field(name: str, value: Any) -> Clause:
         elif operator in ("$in", "$nin"):
             if not isinstance(operand, Sequence | set | frozenset) or isinstance(operand, str):
                 raise UsageError(f"{operator} on '{name}' takes a list, not {operand!r}")
-            found = sa.or_(sa.false(), *(_test(name, key, "$eq", item) for item in operand))
+            found = sa.or_(sa.false(), *(_test(name, key, "$eq", item, projects) for item in operand))
             parts.append(found if operator == "$in" else sa.not_(found))
         elif operator == "$ne":
-            parts.append(sa.not_(_test(name, key, "$eq", operand)))
+            parts.append(sa.not_(_test(name, key, "$eq", operand, projects)))
         else:
-            parts.append(_test(name, key, operator, operand))
+            parts.append(_test(name, key, operator, operand, projects))
     return sa.and_(*parts)
 
 
@@ -117,11 +119,11 @@ def _is_operators(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(str(name).startswith("$") for name in value)
 
 
-def _test(name: str, key: str | None, operator: str, operand: Any) -> Clause:
+def _test(name: str, key: str | None, operator: str, operand: Any, projects: Sequence[int]) -> Clause:
     if operator == "$regex":
         _check_pattern(name, operand)
     if key is not None:
-        return _test_attribute(key, operator, operand)
+        return _test_attribute(key, operator, operand, projects)
     if name == "tags":
         return _test_tags(operator, operand)
     column = COLUMNS.get(name)
@@ -133,30 +135,34 @@ def _test(name: str, key: str | None, operator: str, operand: Any) -> Clause:
     return _test_column(name, column, operator, operand)
 
 
-def _test_attribute(key: str, operator: str, operand: Any) -> Clause:
-    table = run_attr.c
-    mine = sa.and_(table.run_id == run.c.id, table.key == lookup_text(key))
+def _test_attribute(key: str, operator: str, operand: Any, projects: Sequence[int]) -> Clause:
+    table = run_attr.alias().c  # its own alias: an order may join the same table
+
+    def holds(*conditions: Any) -> Clause:
+        # A list of runs rather than EXISTS: the database may begin with the rarest condition.
+        return run.c.id.in_(sa.select(table.run_id).where(table.project_id.in_(projects), *conditions))
+
+    mine = table.key == lookup_text(key)
     if operator == "$exists":
-        inner = table.key.startswith(key + ".", autoescape=True)
-        found = sa.exists().where(table.run_id == run.c.id, sa.or_(table.key == lookup_text(key), inner))
+        found = holds(sa.or_(mine, table.key.startswith(key + ".", autoescape=True)))
         return found if operand else sa.not_(found)
     if operator == "$eq":
         if operand is None:
-            return sa.not_(sa.exists().where(mine, table.kind != "z"))
+            return sa.not_(holds(mine, table.kind != "z"))
         wanted = attribute(_plain(operand))
-        conditions = [table.kind == wanted.kind]
+        conditions = [mine, table.kind == wanted.kind]
         if wanted.number is not None:
             conditions.append(table.number == wanted.number)
         if wanted.text is not None:
             conditions.append(table.text == wanted.text)
-        return sa.exists().where(mine, *conditions)
+        return holds(*conditions)
     if operator == "$regex":
-        return sa.exists().where(mine, table.kind == "s", table.text.regexp_match(operand))
+        return holds(mine, table.kind == "s", table.text.regexp_match(operand))
     wanted = attribute(_plain(operand))
     if wanted.kind == "n" and wanted.number is not None:
-        return sa.exists().where(mine, table.kind == "n", _COMPARE[operator](table.number, wanted.number))
+        return holds(mine, table.kind == "n", _COMPARE[operator](table.number, wanted.number))
     if wanted.kind == "s":
-        return sa.exists().where(mine, table.kind == "s", _COMPARE[operator](table.text, wanted.text))
+        return holds(mine, table.kind == "s", _COMPARE[operator](table.text, wanted.text))
     raise UsageError(f"{operator} on '{key}' takes a number or a text, not {operand!r}")
 
 

@@ -114,7 +114,7 @@ def find_runs(
     """
     clause = sa.and_(
         run.c.project_id.in_(projects),
-        compile_filters(filters),
+        compile_filters(filters, projects),
         run.c.deleted_at.is_not(None) if deleted else run.c.deleted_at.is_(None),
     )
     phases = _phases(order, projects)
@@ -138,7 +138,7 @@ def count_runs(conn: sa.Connection, projects: Sequence[int], filters: Mapping[st
     query = (
         sa.select(sa.func.count())
         .select_from(run)
-        .where(run.c.project_id.in_(projects), run.c.deleted_at.is_(None), compile_filters(filters))
+        .where(run.c.project_id.in_(projects), run.c.deleted_at.is_(None), compile_filters(filters, projects))
     )
     return int(conn.execute(query).scalar_one())
 
@@ -168,10 +168,11 @@ def _phases(order: str, projects: Sequence[int]) -> list[_Phase]:
         ]
     table = run_attr.c
     mine = (table.project_id.in_(projects), table.key == lookup_text(key))
+    other = run_attr.alias().c
     has_value = sa.exists().where(
-        table.run_id == run.c.id,
-        table.key == lookup_text(key),
-        sa.or_(table.number.is_not(None), table.text.is_not(None)),
+        other.run_id == run.c.id,
+        other.key == lookup_text(key),
+        sa.or_(other.number.is_not(None), other.text.is_not(None)),
     )
     return [
         _Phase(table.number, (*mine, table.number.is_not(None)), True, descending),

@@ -193,8 +193,10 @@ run_attr = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("number", sa.Double),
     sa.Column("text", sa.Text),
-    sa.Index("ix_run_attr_number", "project_id", "key", "number", "run_id"),
-    sa.Index("ix_run_attr_text", "project_id", "key", "text", "run_id"),
+    # With the kind, a filter is answered from the index alone.
+    # With run and kind at their ends the indexes answer filters and orders alone.
+    sa.Index("ix_run_attr_number", "project_id", "key", "number", "run_id", "kind"),
+    sa.Index("ix_run_attr_text", "project_id", "key", "text", "run_id", "kind"),
     sqlite_with_rowid=False,
 )
 

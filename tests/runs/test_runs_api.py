@@ -134,6 +134,13 @@ def test_orders_page_by_key(zoo: Api, order: str, expected: str, per_page: int) 
     assert "".join(run.id[3:] for run in found) == expected
 
 
+def test_filters_and_orders_on_the_same_kind_of_key_go_together(zoo: Api) -> None:
+    filters = {"config.lr": {"$gt": 0.005}, "summary.acc": {"$exists": True}, "config.opt": {"$ne": "sgd"}}
+    assert ids(zoo, filters, "-summary.acc") == "30"
+    assert ids(zoo, filters, "+config.lr") == "03"
+    assert ids(zoo, {"config.opt": {"$regex": "a"}}, "+config.lr") == "2036"
+
+
 def test_runs_are_fetched_as_they_are_asked_for(zoo: Api) -> None:
     runs = zoo.runs("p", order="+created_at", per_page=2)
     assert runs[0].id == "run0"

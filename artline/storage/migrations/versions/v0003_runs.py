@@ -56,8 +56,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "key", name="pk_run_attr"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_run_attr_number", "run_attr", ["project_id", "key", "number", "run_id"])
-    op.create_index("ix_run_attr_text", "run_attr", ["project_id", "key", "text", "run_id"])
+    op.create_index("ix_run_attr_number", "run_attr", ["project_id", "key", "number", "run_id", "kind"])
+    op.create_index("ix_run_attr_text", "run_attr", ["project_id", "key", "text", "run_id", "kind"])
     op.create_table(
         "run_console",
         sa.Column("run_id", _KEY, autoincrement=False, nullable=False),
