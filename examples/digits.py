@@ -1,8 +1,8 @@
 """From raw data to a promoted model, on real data: run it with `make demo`.
 
-scikit-learn's 1,797 handwritten digits become `digits:v0`. A stated rule cleans them into `digits:v1`.
-Three networks train on exactly that version and leave their metrics, predictions and models; the best
-becomes `production`, its lineage is printed, and it is pulled back by digest and checked.
+scikit-learn's 1,797 handwritten digits, enlarged for human eyes, become `digits:v0`. A stated rule cleans
+them into `digits:v1`. Three networks train on exactly that version and leave their metrics, predictions and
+models; the best becomes `production`, its lineage is printed, and it is pulled back by digest and checked.
 
 Run it again: data that did not change makes no new version. The store lies under ART_HOME, or in .demo/.
 """
@@ -29,9 +29,9 @@ from sklearn.datasets import load_digits
 import artline as art
 
 PROJECT = "digits"
-NEAR = (
-    10.0  # images closer than this (Euclidean, 64 pixels of 0 to 16) with the same label are near-duplicates
-)
+SIDE = 64  # pixels; the original has 8
+# Images of one label that are closer than this (Euclidean, over 8 x 8 means of 0 to 16) are near-duplicates.
+NEAR = 8.0
 NEIGHBOURS, AGREEING = 10, 7  # so many of the nearest images under one other label: the label looks wrong
 EPOCHS = 30
 VARIANTS = (
@@ -63,7 +63,7 @@ def main() -> None:
         command("diff", "digits:v0", "digits:v1", show=12, statuses=[1])  # 1: they differ
         chapter("3. Three networks, each trained on digits:v1")
         for variant in VARIANTS:
-            train(variant, work / str(variant["name"]))
+            train(variant, work)
         chapter("4. The best one promoted")
         best = promote()
         chapter("5. Where it comes from")
@@ -73,11 +73,15 @@ def main() -> None:
         report_storage()
         chapter("7. The model pulled back by its digest, into a fresh folder")
         pull_back(best, work / "pulled")
-    print(f"\nAll of it took {time.monotonic() - started:.1f} s. It lies in {root}")
-    print(
-        "Look around: " + ", ".join(f"art {verb}" for verb in ("ls", "runs ls", "show digits-mlp:production"))
-    )
-    print(f"and, once the web interface is there:  ART_HOME={shlex.quote(str(root))} art ui")
+    print(f"\nAll of it took {time.monotonic() - started:.1f} s. Look around:")
+    print(f"    export ART_HOME={shlex.quote(str(root))} ART_PROJECT={PROJECT}")
+    for arguments in (
+        "ls",
+        "runs ls",
+        "show digits-mlp:production",
+        "ui    # the web interface, once it is there",
+    ):
+        print(f"    {shlex.quote(str(Path(sys.executable).with_name('art')))} {arguments}")
 
 
 def import_digits(folder: Path) -> None:
@@ -87,14 +91,15 @@ def import_digits(folder: Path) -> None:
     images.mkdir(parents=True)
     files = [f"images/{number:04d}.png" for number in range(len(raw.target))]
     for name, pixels in zip(files, raw.images, strict=True):
-        Image.fromarray(np.rint(pixels * 255 / 16).astype(np.uint8)).save(folder / name)
+        small = Image.fromarray(np.rint(pixels * 255 / 16).astype(np.uint8))
+        small.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / name)
     write_rows(folder / "labels.csv", ["file", "label"], zip(files, raw.target, strict=True))
 
     with start("import", "import") as run:
         artifact = art.Artifact(
             "digits",
             type="dataset",
-            description="Handwritten digits, 8 x 8 pixels, as shipped with scikit-learn",
+            description=f"Handwritten digits as shipped with scikit-learn, at {SIDE} x {SIDE} pixels",
             metadata={"source": "sklearn.datasets.load_digits", "rows": len(files)},
         )
         artifact.add_dir(str(images), "images")
@@ -107,7 +112,7 @@ def clean_digits(folder: Path) -> None:
     with start(
         "clean", "clean", config={"near": NEAR, "neighbours": NEIGHBOURS, "agreeing": AGREEING}
     ) as run:
-        source = Path(run.use_artifact("digits:v0").download(str(folder)))
+        source = run.use_artifact("digits:v0").download(folder)
         digits = read_digits(source)
         reasons = find_faults(digits)
         for name in reasons:
@@ -180,9 +185,9 @@ def find_faults(digits: Digits) -> dict[str, str]:
 def train(variant: dict[str, Any], folder: Path) -> None:
     """Train one network; log its metrics each epoch, then its predictions and its weights."""
     with start(str(variant["name"]), "train", config={**variant, "epochs": EPOCHS, "seed": 0}) as run:
-        run.define_metric("val/accuracy", summary="max")
-        folder.mkdir()
-        digits = read_digits(Path(run.use_artifact("digits:v1").download(str(folder / "data"))))
+        run.define_metric("val/loss", summary="min")
+        data = run.use_artifact("digits:v1").download(folder / "digits")
+        digits = read_digits(data)
         order = np.random.default_rng(run.config["seed"]).permutation(len(digits.files))
         held_out, rest = order[:350], order[350:]
         network = Network(run.config["hidden"], run.config["seed"])
@@ -201,7 +206,7 @@ def train(variant: dict[str, Any], folder: Path) -> None:
 
         rows = [
             [
-                art.Image(np.rint(digits.pixels[row].reshape(8, 8) * 255).astype(np.uint8)),
+                art.Image(data / digits.files[row]),
                 digits.files[row],
                 int(digits.labels[row]),
                 int(guess[place].argmax()),
@@ -216,7 +221,7 @@ def train(variant: dict[str, Any], folder: Path) -> None:
         predictions.add(table, "predictions")
         run.log_artifact(predictions, aliases=[str(variant["name"])])
 
-        weights = folder / "weights.npz"
+        weights = folder / f"{variant['name']}.npz"
         network.save(weights)
         model = art.Artifact(
             "digits-mlp", type="model", metadata={"accuracy": accuracy, "network": variant["name"]}
@@ -320,15 +325,12 @@ def pull_back(model: Any, folder: Path) -> None:
     reference = f"digits-mlp@{model.digest}"
     command("pull", reference, str(folder))
     command("verify", reference, str(folder))
-    network = Network.load(folder / "weights.npz")
+    network = Network.load(folder / f"{model.metadata['network']}.npz")
 
-    api = art.Api()
-    data = read_digits(Path(api.artifact(f"{PROJECT}/digits:v1").download(str(folder.with_name("data")))))
-    place = {name: row for row, name in enumerate(data.files)}
-    table = api.artifact(f"{PROJECT}/digits-predictions:{model.metadata['network']}").get("predictions")
-    file, predicted = table.columns.index("file"), table.columns.index("predicted")
-    again = network.predict(data.pixels[[place[row[file]] for row in table.data]]).argmax(axis=1)
-    expect(again.tolist() == [row[predicted] for row in table.data], "the pulled model predicts the same")
+    table = art.Api().artifact(f"{PROJECT}/digits-predictions:{model.metadata['network']}").get("predictions")
+    pixels = np.stack([shrink(image.to_numpy()) for image in table.get_column("image")])
+    again = network.predict(pixels).argmax(axis=1).tolist()
+    expect(again == table.get_column("predicted"), "the pulled model predicts the same")
     print(f"It gives the same answer as in training for all {len(again)} held-out digits")
 
 
@@ -340,10 +342,15 @@ def read_digits(folder: Path) -> Digits:
     """Read the images that labels.csv names."""
     with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    pixels = np.stack([np.asarray(Image.open(folder / row["file"]), dtype=float).ravel() for row in rows])
-    # The images hold the 17 levels of the original as whole bytes; rounding gives the original back.
-    levels = np.rint(pixels * 16 / 255) / 16
-    return Digits([row["file"] for row in rows], levels, np.array([int(row["label"]) for row in rows]))
+    pixels = np.stack([shrink(np.asarray(Image.open(folder / row["file"]))) for row in rows])
+    return Digits([row["file"] for row in rows], pixels, np.array([int(row["label"]) for row in rows]))
+
+
+def shrink(image: np.ndarray) -> np.ndarray:
+    """Return the means of 8 x 8 blocks as 64 floats of 0 to 1."""
+    step = SIDE // 8
+    means: np.ndarray = image.reshape(8, step, 8, step).mean(axis=(1, 3)).ravel() / 255
+    return means
 
 
 def write_rows(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -52,7 +52,7 @@ def test_every_exit_status_is_documented() -> None:
 
 
 def test_every_setting_is_documented_with_its_variable_and_default() -> None:
-    documented = {row[0]: row for row in rows(SETTINGS)}
+    documented = {row[0]: row for row in rows(SETTINGS) if len(row) == 4}
     fields = {field.name: field for field in dataclasses.fields(Settings) if field.name != "sources"}
     assert set(documented) == set(fields) == set(ENVIRONMENT)
     for name, field in fields.items():
