@@ -3,51 +3,55 @@
 from __future__ import annotations
 
 import mmap
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["RESERVE", "WINDOW", "Arena", "ArenaRing"]
+__all__ = ["RESERVE", "WINDOW", "Arena", "ArenaPool"]
 
 WINDOW = 8 << 20
-RESERVE = (4 << 20) + 4096
+RESERVE = 4 << 20
 
 
 class Arena:
-    """A buffer and the write that still reads from it. Fresh memory is slow to touch; this stays."""
+    """A buffer of RESERVE + WINDOW bytes, and the write that may still read from it."""
 
     __slots__ = ("busy", "view")
 
     def __init__(self) -> None:
-        self.view = memoryview(mmap.mmap(-1, WINDOW + RESERVE))
+        # Fresh memory is slow to touch page by page: ask for huge pages, and keep what was touched.
+        memory = mmap.mmap(-1, RESERVE + WINDOW, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        self.view = memoryview(memory)
         self.busy: Future[None] | None = None
 
-    def wait(self) -> None:
-        """Wait until nothing reads from the buffer; raise what went wrong meanwhile."""
-        busy, self.busy = self.busy, None
-        if busy is not None:
-            busy.result()
 
-
-class ArenaRing:
-    """A few arenas, used in turn."""
+class ArenaPool:
+    """A bounded number of arenas, each made only when all others are in use."""
 
     def __init__(self, count: int) -> None:
-        self._arenas: list[Arena] = []
-        self._count = count
-        self._next = 0
+        self._free: deque[Arena] = deque()
+        self._unmade = count
 
     def take(self) -> Arena:
-        """Return the arena used longest ago, when it is free."""
-        if len(self._arenas) < self._count:
-            self._arenas.append(Arena())
-            return self._arenas[-1]
-        arena = self._arenas[self._next]
-        self._next = (self._next + 1) % self._count
-        arena.wait()
+        """Return an arena that nothing reads from any more; raise what went wrong with its last write."""
+        free = self._free
+        if self._unmade and not (free and (free[0].busy is None or free[0].busy.done())):
+            self._unmade -= 1
+            return Arena()
+        arena = free.popleft()
+        busy, arena.busy = arena.busy, None
+        if busy is not None:
+            busy.result()
         return arena
 
+    def give(self, arena: Arena) -> None:
+        """Take an arena back; its ``busy`` write may still be going on."""
+        self._free.append(arena)
+
     def close(self) -> None:
-        """Give the memory back (once nothing refers to it any more)."""
-        self._arenas.clear()
+        """Let go of the memory."""
+        self._free.clear()

@@ -101,6 +101,17 @@ class Catalog:
         with _mapped(self.place), self._connect("write") as connection, connection.begin():
             yield connection
 
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[sa.Connection]:
+        """Run reading statements that need temporary tables, holding up no writer; rolled back at the end."""
+        mode = "read" if self.dialect == "sqlite" else "write"
+        with _mapped(self.place), self._connect(mode) as connection:
+            transaction = connection.begin()
+            try:
+                yield connection
+            finally:
+                transaction.rollback()
+
     def serialize(self, connection: sa.Connection, name: str) -> None:
         """Hold off other transactions that serialize on ``name``, until this one ends."""
         if self.dialect == "postgresql":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artline.errors import AuthError, IntegrityError, StoreFullError, StoreUnavailableError
-from artline.storage.arena import ArenaRing
+from artline.storage.arena import Arena, ArenaPool
 from artline.storage.reader import Stretch, fetch, payload, stretches
 from artline.storage.recipe import Blob
 
@@ -73,7 +73,7 @@ class _Exporter:
         self._store = store
         self._hash = store.algorithm.constructor()
         self._progress = progress
-        self._ring = ArenaRing(_BUFFERS)
+        self._pool = ArenaPool(_BUFFERS)
         self._folders: set[str] = set()
         self._suffix = uuid.uuid4().hex[:12]
         self._number = 0
@@ -96,7 +96,7 @@ class _Exporter:
         for digest in wanted:
             if digest not in found:
                 raise self._store.absent(digest)
-        for stretch, data in self._fetched(stretches(found.values())):
+        for stretch, data, arena in self._fetched(stretches(found.values())):
             files = size = 0
             for location in stretch.locations:
                 content = payload(self._store, stretch, data, location)
@@ -106,20 +106,21 @@ class _Exporter:
                     self._write(item, content)
                     files += 1
                     size += len(content)
+            self._pool.give(arena)
             self._count(files, size)
 
-    def _fetched(self, wanted: Iterator[Stretch]) -> Iterator[tuple[Stretch, memoryview]]:
-        """Yield stretches with their bytes, the next one being read meanwhile."""
+    def _fetched(self, wanted: Iterator[Stretch]) -> Iterator[tuple[Stretch, memoryview, Arena]]:
+        """Yield stretches with their bytes and the arena to be given back; the next are on their way."""
         with ThreadPoolExecutor(1, "artline-fetch") as reader:
-            ahead: deque[tuple[Stretch, Future[memoryview]]] = deque()
+            ahead: deque[tuple[Stretch, Future[memoryview], Arena]] = deque()
             for stretch in wanted:
-                arena = self._ring.take()
-                ahead.append((stretch, reader.submit(fetch, self._store, stretch, arena.view)))
-                if len(ahead) >= _BUFFERS - 1:
-                    done, data = ahead.popleft()
-                    yield done, data.result()
-            for done, data in ahead:
-                yield done, data.result()
+                arena = self._pool.take()
+                ahead.append((stretch, reader.submit(fetch, self._store, stretch, arena.view), arena))
+                if len(ahead) >= _BUFFERS - 2:
+                    done, data, filled = ahead.popleft()
+                    yield done, data.result(), filled
+            for done, data, filled in ahead:
+                yield done, data.result(), filled
 
     def _large(self, item: Export) -> None:
         recipe = self._store.recipe(item.blob)
@@ -130,21 +131,19 @@ class _Exporter:
             ThreadPoolExecutor(1, "artline-write") as writing,
         ):
             position = 0
-            busy: deque[list[Future[None]]] = deque()
-            for stretch, data in self._fetched(stretches(self._in_order(recipe.chunks), sort=False)):
-                tasks: list[Future[None]] = []
+            busy: deque[tuple[Arena, list[Future[None]]]] = deque()
+            for stretch, data, arena in self._fetched(stretches(self._in_order(recipe.chunks), sort=False)):
                 start = position
                 contents = [payload(self._store, stretch, data, location) for location in stretch.locations]
                 position += sum(len(content) for content in contents)
-                tasks.append(hashing.submit(_update_all, hasher, contents))
-                tasks.append(writing.submit(_write_all, descriptor, contents, start, item.destination))
-                busy.append(tasks)
-                if len(busy) > 1:
-                    for task in busy.popleft():
-                        task.result()
+                hashed = hashing.submit(_update_all, hasher, contents)
+                written = writing.submit(_write_all, descriptor, contents, start)
+                busy.append((arena, [hashed, written]))
+                while len(busy) > 1:
+                    self._finish(*busy.popleft())
                 self._count(0, position - start)
-            for task in itertools.chain.from_iterable(busy):
-                task.result()
+            for pending in busy:
+                self._finish(*pending)
             if hasher.digest() != item.blob.digest:
                 self._find_culprit(recipe.chunks)
                 raise IntegrityError(
@@ -152,6 +151,11 @@ class _Exporter:
                     "promises. Run: art fsck --full"
                 )
         self._count(1, 0)
+
+    def _finish(self, arena: Arena, tasks: list[Future[None]]) -> None:
+        for task in tasks:
+            task.result()
+        self._pool.give(arena)
 
     def _in_order(self, chunks: tuple[tuple[bytes, int], ...]) -> Iterator[Location]:
         """Yield the location of each chunk in turn."""
@@ -171,7 +175,7 @@ class _Exporter:
     def _write(self, item: Export, content: Buffer) -> None:
         with self._temporary(item) as descriptor:
             if os.write(descriptor, content) != len(content):
-                _write_all(descriptor, [content], 0, item.destination)
+                _write_all(descriptor, [content], 0)
 
     @contextlib.contextmanager
     def _temporary(self, item: Export) -> Iterator[int]:
@@ -219,7 +223,7 @@ def _update_all(hasher: object, contents: list[Buffer]) -> None:
         hasher.update(content)  # type: ignore[attr-defined]  # a Hasher
 
 
-def _write_all(descriptor: int, contents: list[Buffer], start: int, destination: Path) -> None:
+def _write_all(descriptor: int, contents: list[Buffer], start: int) -> None:
     for content in contents:
         view = memoryview(content)
         while len(view):

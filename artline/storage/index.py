@@ -48,6 +48,7 @@ class SealedPack(NamedTuple):
     name: str
     size: int
     entries: Buffer
+    sealed_at: float  # by the monotonic clock
 
 
 def locate(connection: Connection, digests: Sequence[bytes]) -> Iterator[Location]:

@@ -104,11 +104,6 @@ class PackSink:
         while len(self._sealing) > self._waiting:
             self._sealed.append(self._sealing.popleft().result())
 
-    @property
-    def sealed_blocks(self) -> int:
-        """How many blocks the packs hold that are in the bucket and not taken yet."""
-        return sum(len(pack.entries) for pack in self._sealed) // ENTRY.size
-
     def take(self, *, wait: bool) -> list[SealedPack]:
         """Return the packs that reached the bucket since the last call; with ``wait``, every sealed one."""
         while self._sealing and (wait or self._sealing[0].done()):
@@ -157,7 +152,7 @@ class PackSink:
             pack.discard()
             raise
         os.close(pack.descriptor)
-        return SealedPack(pack.name, pack.position + len(footer), pack.entries)
+        return SealedPack(pack.name, pack.position + len(footer), pack.entries, time.monotonic())
 
 
 def _write_vector(descriptor: int, parts: Sequence[Buffer]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from artline.errors import ArtlineError
-from artline.storage.arena import RESERVE, WINDOW, Arena, ArenaRing
+from artline.storage.arena import RESERVE, WINDOW, Arena, ArenaPool
 from artline.storage.chunker import Cutter
 from artline.storage.compression import Compressor
 from artline.storage.pack import Codec, Kind, encode_block_header
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["BUFFERS", "EncodedBlock", "FileSource", "Source", "StreamSource", "encode_chunk", "store_chunks"]
 
 _AHEAD = 1  # windows each stage may lag behind the one before it
-BUFFERS = 2 * _AHEAD + 4  # two queues, the window being read, the following one, and two being written
+BUFFERS = 2 * _AHEAD + 4  # two queues, the window being read, the one after it, and two being written
 
 
 class EncodedBlock(NamedTuple):
@@ -119,23 +119,25 @@ def encode_chunk(compressor: Compressor, data: memoryview, digest: bytes, kind: 
 
 
 def store_chunks(
-    writer: ContentWriter, store: ContentStore, ring: ArenaRing, source: Source
+    writer: ContentWriter, store: ContentStore, pool: ArenaPool, source: Source
 ) -> tuple[bytes, list[tuple[bytes, int]]]:
     """Store a source's chunks; return the digest of all of it, and its chunks in order.
 
     The stages, each a step behind the one before: read; hash the whole, and cut and hash chunks; ask
     which chunks are missing; compress those; write. All but the question release the interpreter lock.
     """
-    with (
-        ThreadPoolExecutor(1, "artline-hash") as whole,
-        ThreadPoolExecutor(1, "artline-cut") as cutter,
-        ThreadPoolExecutor(min(4, os.cpu_count() or 1), "artline-encode") as encoder,
-    ):
-        pipeline = _Pipeline(writer, store, ring, source, whole, cutter, encoder)
-        try:
+    pipeline = None
+    try:
+        with (
+            ThreadPoolExecutor(1, "artline-hash") as whole,
+            ThreadPoolExecutor(1, "artline-cut") as cutter,
+            ThreadPoolExecutor(min(4, os.cpu_count() or 1), "artline-encode") as encoder,
+        ):
+            pipeline = _Pipeline(writer, store, pool, source, whole, cutter, encoder)
             return pipeline.run()
-        finally:
-            writer.abandon(pipeline.claimed)
+    finally:
+        if pipeline is not None:
+            pipeline.give_up()
 
 
 class _Pipeline:
@@ -143,7 +145,7 @@ class _Pipeline:
         self,
         writer: ContentWriter,
         store: ContentStore,
-        ring: ArenaRing,
+        pool: ArenaPool,
         source: Source,
         whole: ThreadPoolExecutor,
         cutter: ThreadPoolExecutor,
@@ -156,19 +158,20 @@ class _Pipeline:
         self._hash = store.algorithm.constructor()
         self._cut = Cutter(store.chunker).cut
         self._compressor = Compressor()
-        self._ring = ring
-        self.claimed: set[bytes] = set()  # to be written, but not handed to the pack yet
+        self._pool = pool
+        self._claimed: set[bytes] = set()  # to be written, but not handed to the pack yet
+        self._taken: list[Arena] = []
         self._carry = 0  # bytes that wait in front of the next window; only the cutting thread uses it
         self._chunks: list[tuple[bytes, int]] = []
         self._cutting: deque[_Window] = deque()
         self._encoding: deque[_Window] = deque()
 
     def run(self) -> tuple[bytes, list[tuple[bytes, int]]]:
-        arena, last = self._ring.take(), False
+        arena, last = self._take(), False
         while not last:
             got = self._source.fill(arena.view[RESERVE : RESERVE + WINDOW])
             last = got < WINDOW
-            following = arena if last else self._ring.take()
+            following = arena if last else self._take()
             view = arena.view
             hashed = self._whole.submit(self._update, view[RESERVE : RESERVE + got])
             cut = self._cutter.submit(self._cut_window, view, RESERVE + got, last, following.view)
@@ -178,6 +181,17 @@ class _Pipeline:
         self._advance(0)
         return self._hasher.digest(), self._chunks
 
+    def give_up(self) -> None:
+        """After the threads have ended: take back what was to be written, and give back the arenas."""
+        self._writer.abandon(self._claimed)
+        for arena in self._taken:
+            self._pool.give(arena)
+
+    def _take(self) -> Arena:
+        arena = self._pool.take()
+        self._taken.append(arena)
+        return arena
+
     def _advance(self, behind: int) -> None:
         """Move windows on to the next stage until no stage holds more than ``behind`` of them."""
         while len(self._cutting) > behind:
@@ -186,7 +200,7 @@ class _Pipeline:
             self._chunks += [(digest, end - start) for start, end, digest in spans]
             self._writer.stats.chunks += len(spans)
             missing = self._writer.claim([digest for _, _, digest in spans])
-            self.claimed |= missing
+            self._claimed |= missing
             for start, end, digest in spans:
                 if digest in missing:
                     missing.remove(digest)
@@ -200,7 +214,9 @@ class _Pipeline:
             window.hashed.result()
             if blocks:
                 window.arena.busy = self._writer.put_blocks(blocks)
-                self.claimed.difference_update(block.digest for block in blocks)
+            self._pool.give(window.arena)
+            self._taken.remove(window.arena)
+            self._claimed.difference_update(block.digest for block in blocks)
 
     def _update(self, data: memoryview) -> None:
         self._hasher.update(data)

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from artline.errors import (
     ArtlineError,
+    ConflictError,
     SourceChangedError,
     SourceNotReadableError,
     StoreUnavailableError,
     UsageError,
 )
 from artline.storage import index
-from artline.storage.arena import RESERVE, WINDOW, Arena, ArenaRing
+from artline.storage.arena import RESERVE, WINDOW, Arena, ArenaPool
 from artline.storage.compression import Compressor
-from artline.storage.lease import Lease
-from artline.storage.pack import BLOCK_SIZE, ENTRY, Codec, Kind, encode_block_header
+from artline.storage.lease import LEASE_SECONDS, Lease
+from artline.storage.pack import BLOCK_SIZE, ENTRY, Codec, Kind, encode_block_header, object_name
 from artline.storage.recipe import Blob, encode_recipe
 from artline.storage.sink import PackSink
 from artline.storage.source import OPEN_FLAGS, changed, check_regular, same, source_error
@@ -48,6 +49,7 @@ _CAPACITY = WINDOW + RESERVE
 _FILES_AT_ONCE = 1024
 _BLOCKS_AT_ONCE = 4096
 _REGISTER_BLOCKS = 50_000
+_REGISTER_PACKS = 8
 _ATTEMPTS = 3
 
 
@@ -81,7 +83,7 @@ class ContentWriter:
         self._hash: Callable[[Buffer], Any] = store.algorithm.constructor()
         self._threshold = store.chunker.threshold
         self._compressor = Compressor()
-        self._ring = ArenaRing(BUFFERS)
+        self._pool = ArenaPool(BUFFERS)
         self._arena: Arena | None = None
         self._items: list[tuple[bytes, int, int, int]] = []  # digest, kind, start and end in the arena
         self._end = 0
@@ -193,7 +195,7 @@ class ContentWriter:
         if self._sink is not None:
             self._sink.close()
         self._arena = None
-        self._ring.close()
+        self._pool.close()
 
     # Small files
 
@@ -240,7 +242,7 @@ class ContentWriter:
             if arena is not None:
                 self._store_arena()
             with self._fatal():
-                arena = self._arena = self._ring.take()
+                arena = self._arena = self._pool.take()
             self._end = 0
         return arena, self._end
 
@@ -260,20 +262,24 @@ class ContentWriter:
         """Write the blocks in the arena that the store lacks, and let go of the arena."""
         arena, self._arena = self._arena, None
         items, self._items = self._items, []
-        if arena is None or not items:
+        if arena is None:
             return
         with self._fatal():
             missing = self._store.missing([item[0] for item in items], self.lease)
             parts = self._encode(arena.view, items, missing)
             if parts:
                 arena.busy = self._pack_sink().write(parts)
-                self._roll()
+            self._pool.give(arena)
+            self._roll()
 
     def _encode(
         self, view: memoryview, items: Sequence[tuple[bytes, int, int, int]], missing: set[bytes]
     ) -> list[Buffer]:
         """Write block headers into the arena; return the stretches of it, and frames, to be written."""
         parts: list[Buffer] = []
+        if not missing:
+            self._fresh.difference_update(item[0] for item in items)
+            return []
         place, compress = self._pack_sink().place, self._compressor.compress
         first = last = new = stored = count = 0  # the stretch first:last of the arena is to be written
         for digest, kind, start, end in items:
@@ -315,7 +321,7 @@ class ContentWriter:
         """Store content of several chunks, and its recipe."""
         self._store_arena()
         with self._fatal():
-            digest, chunks = store_chunks(self, self._store, self._ring, source)
+            digest, chunks = store_chunks(self, self._store, self._pool, source)
         recipe = encode_recipe(self._store.algorithm, digest, chunks)
         return Blob(digest, sum(size for _, size in chunks), self._add_block(recipe, Kind.RECIPE).digest)
 
@@ -368,11 +374,12 @@ class ContentWriter:
 
     def _roll(self) -> None:
         """Seal the pack when it has enough; write rows when enough of them wait."""
-        sink = self._pack_sink()
-        if sink.full:
+        sink = self._sink
+        if sink is not None and sink.full:
             sink.seal()
             self._unregistered += sink.take(wait=False)
-            if sum(len(pack.entries) for pack in self._unregistered) >= _REGISTER_BLOCKS * ENTRY.size:
+            blocks = sum(len(pack.entries) for pack in self._unregistered) // ENTRY.size
+            if blocks >= _REGISTER_BLOCKS or len(self._unregistered) >= _REGISTER_PACKS:
                 self._register()
 
     def _register(self) -> None:
@@ -380,6 +387,13 @@ class ContentWriter:
         packs = self._unregistered
         if not packs:
             return
+        for pack in packs:
+            # A collector removes objects without rows, but none younger than a lease lasts.
+            aged = time.monotonic() - pack.sealed_at > LEASE_SECONDS / 2
+            if aged and not self._store.bucket.exists(object_name(pack.name)):
+                raise ConflictError(
+                    "what this draft stored was collected. Add the files again in a new draft"
+                )
         with self.lease.hold() as connection:
             register(self._store.catalog, connection, self.lease, packs)
         self._unregistered = []
