@@ -85,6 +85,8 @@ def plain_number(value: Any) -> Any:
         found = item()
         if type(found) in (float, int, bool, str):
             return found
+        if hasattr(found, "isoformat"):  # numpy.datetime64
+            return str(found.isoformat())
         if hasattr(found, "__float__") and not isinstance(found, complex):  # numpy.longdouble gives itself
             return float(found)
     if isinstance(value, float):
