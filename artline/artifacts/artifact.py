@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,6 +136,8 @@ class Artifact(ArtifactIdentity):
         """
         if mode not in ("w", "wb", "x", "xb"):
             raise UsageError(f"mode {mode!r} does not write a new file. Use 'w' or 'wb'")
+        import tempfile
+
         path = path_argument(name)
         staging = self.staging
         encoding = None if "b" in mode else encoding or "utf-8"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from artline.artifacts.manifest import Built
+    from artline.artifacts.versions import VersionRecord
 
 __all__ = [
     "INPUT",
@@ -24,6 +25,7 @@ __all__ = [
     "add_tags",
     "commit_version",
     "edit_version",
+    "lock_version",
     "metadata_text",
     "move_alias",
     "record_event",
@@ -112,6 +114,26 @@ def commit_version(conn: sa.Connection, proposal: Proposal) -> tuple[int, bool]:
     if proposal.run:
         write_edge(conn, version_id, proposal.run, OUTPUT)
     return version_id, found is None
+
+
+def lock_version(conn: sa.Connection, record: VersionRecord) -> VersionRecord:
+    """Hold off other changes to a version's artifact until the transaction ends; return its present record.
+
+    Raises ConflictError when the version has been deleted meanwhile.
+    """
+    import sqlalchemy as sa
+
+    from artline.artifacts.schema import artifact
+    from artline.artifacts.versions import load_version
+
+    conn.execute(sa.select(artifact.c.id).where(artifact.c.id == record.artifact_id).with_for_update())
+    current = load_version(conn, record.id)
+    if current.deleted_at is not None:
+        raise ConflictError(
+            f"'{record.qualified_name}' has been deleted. Bring it back: "
+            f"art undelete {record.name}:{record.version}"
+        )
+    return current
 
 
 def move_alias(conn: sa.Connection, artifact_id: int, alias: str, version_id: int, *, run: str = "") -> None:

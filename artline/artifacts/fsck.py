@@ -39,7 +39,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Tell whether every version can be restored and every pack is sound."""
-        return self.packs.ok and not self.losses
+        return self.packs.clean and not self.losses
 
 
 def check(
@@ -57,7 +57,7 @@ def check(
     from artline.storage.fsck import check_packs
 
     packs = check_packs(store.content, full=full, progress=progress)
-    damaged = frozenset(packs.damaged)
+    damaged = frozenset(chunk.digest for chunk in packs.damaged)
     version = artifact_version.c
     query = sa.select(version.id).where(version.deleted_at.is_(None)).order_by(version.id)
     with store.catalog.read() as conn:

@@ -56,6 +56,7 @@ def undelete_version(store: ArtifactStore, record: VersionRecord) -> VersionReco
     """
     import sqlalchemy as sa
 
+    from artline.artifacts.schema import artifact as artifacts
     from artline.artifacts.schema import artifact_version
 
     if record.deleted_at is None:
@@ -68,6 +69,8 @@ def undelete_version(store: ArtifactStore, record: VersionRecord) -> VersionReco
         version = artifact_version.c
         with store.catalog.write() as conn:
             writer.lease.check(conn)
+            artifact = sa.select(artifacts.c.id).where(artifacts.c.id == record.artifact_id)
+            conn.execute(artifact.with_for_update())
             conn.execute(sa.update(artifact_version).where(version.id == record.id).values(deleted_at=None))
             record_event(conn, record.id, "undeleted", {})
             if find_version(conn, record.artifact_id, LATEST) is None:

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -14,15 +13,15 @@ from artline.artifacts.shards import EntryKind, Row, decode_root, decode_shard
 from artline.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from artline.artifacts.store import ArtifactStore
     from artline.storage.content import ContentStore
     from artline.storage.gc import Collection
 
-__all__ = ["GRACE", "Freed", "Retention", "collect", "live_chunks", "version_chunks"]
+__all__ = ["Freed", "Retention", "collect", "live_chunks", "version_chunks"]
 
 BATCH = 4096
-# Longer than a lease, so that no draft in progress can lose what it stored.
-GRACE = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +45,21 @@ class Retention:
 def collect(
     store: ArtifactStore,
     *,
-    grace: timedelta = GRACE,
+    grace: timedelta | None = None,
     dry_run: bool = True,
+    repack: bool = True,
     progress: Callable[[int, int], object] | None = None,
 ) -> Retention:
     """Collect the content that only deleted versions and abandoned drafts have; dry by default.
 
-    Nothing goes before it was found unneeded for ``grace``; until then ``undelete`` brings a version back.
-    Safe beside writers. Memory stays bounded: what is needed is kept in a temporary table on disk.
+    Nothing goes before it was found unneeded for ``grace`` (7 days by default); until then ``undelete``
+    brings a version back. Safe beside writers. Memory stays bounded: what is needed is kept in a temporary
+    table on disk. Raises IntegrityError, before anything goes, when a version's manifest cannot be read.
     """
+    from artline.storage.gc import GRACE
     from artline.storage.gc import collect as collect_chunks
+
+    grace = GRACE if grace is None else grace
 
     with closing(_DigestSet()) as needed:
 
@@ -68,14 +72,14 @@ def collect(
 
         deleted = list(_deleted(store))
         if dry_run:
-            collection = collect_chunks(store.content, live, grace=grace, dry_run=True)
+            collection = collect_chunks(store.content, live, grace=grace, repack=repack)
             freed = _freed(store, deleted, needed)
         else:
             # What goes is named while it can still be read.
             for _ in live():
                 pass
             freed = _freed(store, deleted, needed)
-            collection = collect_chunks(store.content, live, grace=grace, dry_run=False)
+            collection = collect_chunks(store.content, live, grace=grace, dry_run=False, repack=repack)
     return Retention(tuple(freed), collection)
 
 

@@ -13,12 +13,14 @@ from artline.artifacts.commit import (
     add_tags,
     commit_version,
     edit_version,
+    lock_version,
     metadata_text,
     move_alias,
     remove_alias,
     remove_tags,
     write_edge,
 )
+from artline.artifacts.current import current_settings
 from artline.artifacts.lineage import Direction, Edge, Graph, Node, trace
 from artline.artifacts.projects import ProjectRecord, list_projects
 from artline.artifacts.refs import LATEST, check_alias, check_tag, parse_ref, version_number
@@ -34,11 +36,11 @@ from artline.artifacts.versions import (
     resolve,
 )
 from artline.errors import ConflictError, UsageError
-from artline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from artline.settings import Settings
     from artline.storage.catalog import Catalog
     from artline.storage.content import ContentStore
 
@@ -63,7 +65,7 @@ class ArtifactStore:
         import artline.artifacts.schema  # noqa: F401 (declares the tables)
         from artline.storage.content import ContentStore
 
-        settings = settings or load_settings()
+        settings = settings or current_settings()
         return cls(ContentStore.open(settings), settings)
 
     # Logging and using
@@ -96,7 +98,7 @@ class ArtifactStore:
             draft.become(record)
             return draft
         with self.catalog.write() as conn:
-            current = draft.record
+            current = lock_version(conn, draft.record)
             for alias in aliases:
                 move_alias(conn, current.artifact_id, alias, current.id, run=run or "")
             add_tags(conn, current.id, tags, run=run or "")
@@ -120,6 +122,7 @@ class ArtifactStore:
         with self.catalog.write() if run else self.catalog.read() as conn:
             record = self._resolve(conn, ref, project, entity, type)
             if run:
+                record = lock_version(conn, record)
                 write_edge(conn, record.id, run, INPUT, use_as or "")
         return Artifact.from_record(record, self)
 
@@ -195,7 +198,7 @@ class ArtifactStore:
         """Point an alias to a version, from wherever it pointed; atomic, idempotent."""
         check_alias(alias)
         with self.catalog.write() as conn:
-            record = self._resolve(conn, ref, project, entity)
+            record = lock_version(conn, self._resolve(conn, ref, project, entity))
             move_alias(conn, record.artifact_id, alias, record.id)
             return load_version(conn, record.id)
 
@@ -205,7 +208,7 @@ class ArtifactStore:
         """Take an alias off the version it names; raise ConflictError when it is on another one."""
         check_alias(alias)
         with self.catalog.write() as conn:
-            record = self._resolve(conn, ref, project, entity)
+            record = lock_version(conn, self._resolve(conn, ref, project, entity))
             if alias not in record.aliases:
                 raise ConflictError(
                     f"alias '{alias}' is not on '{record.qualified_name}'. See where it is: "
@@ -220,7 +223,7 @@ class ArtifactStore:
         """Make these the tags of a version; idempotent."""
         wanted = [check_tag(tag) for tag in tags]
         with self.catalog.write() as conn:
-            record = self._resolve(conn, ref, project, entity)
+            record = lock_version(conn, self._resolve(conn, ref, project, entity))
             remove_tags(conn, record.id, [tag for tag in record.tags if tag not in wanted])
             add_tags(conn, record.id, wanted)
             return load_version(conn, record.id)
@@ -235,9 +238,11 @@ class ArtifactStore:
             check_tag(tag)
         metadata = metadata_text(version.metadata)
         with self.catalog.write() as conn:
+            current = lock_version(conn, record)
             for alias in record.aliases:
-                if alias != LATEST and alias not in aliases:
-                    self._drop_alias(conn, record, alias)
+                # Only if it is still here: somebody may have moved it to another version meanwhile.
+                if alias != LATEST and alias not in aliases and alias in current.aliases:
+                    remove_alias(conn, record.artifact_id, alias)
             for alias in aliases:
                 if alias not in record.aliases:
                     move_alias(conn, record.artifact_id, alias, record.id)
@@ -259,7 +264,7 @@ class ArtifactStore:
         from artline.artifacts.removal import delete_version
 
         with self.catalog.write() as conn:
-            record = self._resolve(conn, ref, project, entity)
+            record = lock_version(conn, self._resolve(conn, ref, project, entity))
             return delete_version(conn, record, delete_aliases=delete_aliases, force=force)
 
     def undelete(self, ref: str, *, project: str | None = None, entity: str | None = None) -> VersionRecord:
@@ -396,11 +401,6 @@ class ArtifactStore:
     ) -> VersionRecord:
         place = self._place(project, entity)
         return resolve(conn, parse_ref(ref), entity=place[0], project=place[1], type=type)
-
-    def _drop_alias(self, conn: sa.Connection, record: VersionRecord, alias: str) -> None:
-        # Only if it is still here: somebody may have moved it to another version meanwhile.
-        if alias in load_version(conn, record.id).aliases:
-            remove_alias(conn, record.artifact_id, alias)
 
     def _runs(self, version_id: int, role: str) -> list[str]:
         import sqlalchemy as sa
