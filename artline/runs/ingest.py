@@ -37,6 +37,7 @@ _BATCH_BYTES = 8 << 20
 _RUNS_AT_ONCE = 200
 # Seconds between two looks for open runs that have no journal here.
 _ORPHAN_INTERVAL = 5.0
+_EMPTY_AGE = 600.0
 _SEQ_OFFSET = 8  # where a frame header holds its number
 
 
@@ -113,6 +114,7 @@ class Ingestion:
                 self._conclude(file, known, gone, result)
         if within is None and time.monotonic() >= self._orphans_due:
             result.crashed += self._give_up_orphans(now)
+            self._sweep(now)
             self._orphans_due = time.monotonic() + _ORPHAN_INTERVAL
         return result
 
@@ -269,10 +271,15 @@ class Ingestion:
             return
         result.removed += 1
         self._known.pop(file.path, None)
-        for folder in (file.path.parent, file.path.parent.parent):
-            if folder != self.folder and self.folder in folder.parents:
-                with contextlib.suppress(OSError):  # others' journals are still there
-                    os.rmdir(folder)
+
+    def _sweep(self, now: float) -> None:
+        """Remove run folders that have been empty for a while; a writer may be about to open its journal
+        in a younger one."""
+        for project in self.folder.glob("*"):
+            for folder in project.glob("*"):
+                with contextlib.suppress(OSError):  # not empty after all, or gone
+                    if now - folder.stat().st_mtime > _EMPTY_AGE and not any(folder.iterdir()):
+                        folder.rmdir()
 
     def _is_gone(self, process: Process, seen: float, now: float) -> bool:
         alive = is_alive(process)

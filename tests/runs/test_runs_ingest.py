@@ -352,6 +352,16 @@ def test_a_locked_catalog_is_an_error_and_what_is_there_can_be_read(
     assert losses(local) == [1.0, 2.0]
 
 
+def test_empty_journal_folders_go_after_a_while(local: RunStore, store_root: Path) -> None:
+    young, old = (Writer(store_root, run_id).path.parent for run_id in ("young", "old"))
+    for folder in (young, old):
+        next(folder.iterdir()).unlink()
+    os.utime(old, (1000.0, 1000.0))
+    local.ingest()
+    assert young.exists()
+    assert not old.exists()
+
+
 def test_ingesting_one_run_leaves_the_others_alone(store: RunStore, store_root: Path) -> None:
     for run_id in ("a", "b"):
         Writer(store_root, run_id).finish()
