@@ -283,7 +283,7 @@ class LocalBucket:
     def _errors(self, name: str) -> Generator[None]:
         try:
             yield
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        except (FileNotFoundError, IsADirectoryError) as error:
             raise _missing(name, self.url) from error
         except OSError as error:
             raise storage_error(error, name, self.url) from error

@@ -61,8 +61,10 @@ class FsspecBucket:
             self._make_folder(path)
             try:
                 self._fs.pipe_file(path, bytes(data), mode="create")
-            except FileExistsError:
-                return False
+            except OSError as error:
+                if isinstance(error, FileExistsError) or _code(error) == "PreconditionFailed":
+                    return False
+                raise
         return True
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
@@ -73,9 +75,9 @@ class FsspecBucket:
         path = self._path(name)
         with self._errors(name):
             try:
-                return bytes(self._fs.cat_file(path, start=start, end=end))
+                return bytes(self._fs.cat_file(path, start=start or None, end=end))
             except OSError as error:
-                if "InvalidRange" in str(error) or "416" in str(error):
+                if _code(error) == "InvalidRange":  # it starts at or after the end
                     return b""
                 raise
 
@@ -105,7 +107,7 @@ class FsspecBucket:
                 return
         for path, info in found.items():
             name = path[len(self._base) + 1 :]
-            if name.startswith(prefix):
+            if name.startswith(prefix) and info["type"] == "file" and not name.endswith("/"):
                 yield name, int(info["size"])
 
     def delete(self, name: str) -> None:
@@ -150,7 +152,7 @@ class FsspecBucket:
         try:
             yield
         except FileNotFoundError as error:
-            if "bucket" in str(error).lower():
+            if _code(error) == "NoSuchBucket":
                 raise NotFoundError(f"the bucket of {self.url} does not exist. Create it first") from error
             raise NotFoundError(f"there is no object '{name}' in {self.url}. Run: art fsck") from error
         except OSError as error:
@@ -162,6 +164,12 @@ class FsspecBucket:
             raise StoreUnavailableError(
                 f"the bucket {self.url} is out of reach: {text}. Check the network and the endpoint"
             ) from error
+
+
+def _code(error: Exception) -> str:
+    """Return the S3 error code behind an error that s3fs translated, or nothing."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
 
 
 def _client_errors() -> tuple[type[Exception], ...]:

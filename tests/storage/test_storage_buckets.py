@@ -1,0 +1,127 @@
+"""Buckets: the conformance suite on each kind, and what each can suffer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from artline.errors import MissingExtraError, NotFoundError, StoreUnavailableError, UsageError
+from artline.storage.bucket import LocalBucket, MemoryBucket, open_bucket, open_staged
+from artline.storage.remote import FsspecBucket
+from artline.testing.buckets import BucketSuite
+
+
+class TestMemoryBucket(BucketSuite):
+    @pytest.fixture
+    def bucket(self) -> MemoryBucket:
+        return MemoryBucket()
+
+
+class TestLocalBucket(BucketSuite):
+    @pytest.fixture
+    def bucket(self, tmp_path: Path) -> LocalBucket:
+        return LocalBucket(tmp_path / "bucket")
+
+    def test_nothing_temporary_is_left(self, bucket: LocalBucket) -> None:
+        bucket.put("a", b"x")
+        bucket.create("b", b"y")
+        bucket.create("b", b"z")
+        assert list(bucket.staging.iterdir()) == []
+
+    def test_sweep_spares_what_is_in_use(self, bucket: LocalBucket) -> None:
+        in_use = open_staged(str(bucket.staging / "in-use"))
+        os.write(in_use, b"half a pack")
+        (bucket.staging / "dead").write_bytes(b"half a pack")
+        assert bucket.sweep_staging() == 1
+        assert [path.name for path in bucket.staging.iterdir()] == ["in-use"]
+        os.close(in_use)
+
+    def test_put_file_from_another_file_system(self, bucket: LocalBucket) -> None:
+        source = Path("/dev/shm") / f"artline-{os.getpid()}"
+        source.write_bytes(b"elsewhere")
+        bucket.put_file("a", source, move=True)
+        assert bucket.read("a") == b"elsewhere"
+        assert not source.exists()
+
+    def test_folder_in_the_way(self, bucket: LocalBucket) -> None:
+        bucket.root.mkdir()
+        (bucket.root / "packs").write_text("a file where a folder should be")
+        with pytest.raises(StoreUnavailableError):
+            bucket.put("packs/aa/x.pack", b"x")
+
+    def test_disk_full(self, on_small_disk: Callable[[str], str]) -> None:
+        printed = on_small_disk(
+            """
+            from artline.errors import StoreFullError
+            from artline.storage.bucket import LocalBucket
+            bucket = LocalBucket("bucket")
+            bucket.put("small", b"x" * 1000)
+            try:
+                bucket.put("large", b"x" * 20_000_000)
+            except StoreFullError as error:
+                print(error)
+            print(dict(bucket.list()), list(bucket.staging.iterdir()))
+            """
+        )
+        assert "no space left for 'large'" in printed
+        assert printed.endswith("{'small': 1000} []\n")
+
+    def test_no_permission(self, unprivileged: list[str], foreign_folder: Path) -> None:
+        LocalBucket(foreign_folder).put("a", b"x")
+        code = (
+            "import sys; from artline.errors import AuthError\n"
+            "from artline.storage.bucket import LocalBucket\n"
+            "bucket = LocalBucket(sys.argv[1]); print(bucket.read('a'))\n"
+            "try:\n    bucket.put('b', b'x')\nexcept AuthError as error: print('refused', error)"
+        )
+        command = [*unprivileged, sys.executable, "-c", code, str(foreign_folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stdout.startswith("b'x'\nrefused not allowed to use 'b'"), done
+
+
+class TestFsspecMemoryBucket(BucketSuite):
+    conditional = False
+
+    @pytest.fixture
+    def bucket(self, tmp_path: Path) -> FsspecBucket:
+        return FsspecBucket(f"memory://{tmp_path.name}")
+
+
+class TestS3Bucket(BucketSuite):
+    @pytest.fixture
+    def bucket(self, s3_url: str) -> FsspecBucket:
+        return FsspecBucket(s3_url)
+
+    def test_wrong_bucket_says_so(self, s3_url: str) -> None:
+        bucket = FsspecBucket("s3://there-is-no-such-bucket/x")
+        with pytest.raises((NotFoundError, StoreUnavailableError)):
+            bucket.read("a")
+
+    def test_server_that_is_away(self, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        bucket = FsspecBucket(s3_url, config_kwargs={"retries": {"max_attempts": 0}})
+        with pytest.raises(StoreUnavailableError, match="out of reach"):
+            bucket.put("a", b"x")
+
+
+def test_open_bucket_by_path_and_url(tmp_path: Path) -> None:
+    assert isinstance(open_bucket(tmp_path), LocalBucket)
+    local = open_bucket(f"file://{tmp_path}/here")
+    assert isinstance(local, LocalBucket)
+    assert local.root == tmp_path / "here"
+    assert isinstance(open_bucket("s3://bucket/prefix"), FsspecBucket)
+
+
+def test_unknown_protocol() -> None:
+    with pytest.raises(UsageError, match="nonsense"):
+        open_bucket("nonsense://x/y").read("a")
+
+
+def test_protocol_without_its_package() -> None:
+    with pytest.raises(MissingExtraError, match="pip install"):
+        open_bucket("gs://x/y").read("a")
