@@ -7,6 +7,8 @@ import math
 import struct
 
 import pytest
+import xxhash
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,3 +146,73 @@ def test_all_nan_column_has_only_a_last_value() -> None:
     assert stats.maximum is None
     assert stats.last is not None
     assert math.isnan(stats.last)
+
+
+def read_as_specified(payload: bytes) -> list[object]:
+    """Decode a column by docs/format/v1.md alone, one value at a time."""
+    kind, encoding, flags, zero, count = struct.unpack_from("<cBBBI", payload)
+    body, checksum = payload[8:-8], int.from_bytes(payload[-8:], "little")
+    assert zero == 0
+    assert xxhash.xxh3_64_intdigest(payload[:-8]) == checksum
+    if flags & 1:
+        body = zstandard.ZstdDecompressor().decompress(body)
+
+    def shuffled(data: bytes, width: int) -> list[bytes]:
+        number = len(data) // width
+        return [bytes(data[byte * number + at] for byte in range(width)) for at in range(number)]
+
+    if kind == b"?":
+        return [byte == 1 for byte in body]
+    if kind == b"j":
+        texts, at = [], 4 * count
+        for length in shuffled(body[:at], 4):
+            end = at + int.from_bytes(length, "little")
+            texts.append(body[at:end].decode("utf-8", "surrogatepass"))
+            at = end
+        return [*texts]
+    if encoding == 1:
+        integers = [int.from_bytes(item, "little", signed=True) for item in shuffled(body, 8)]
+        float_bits = kind == b"d"
+    elif encoding == 2:
+        first, stride = struct.unpack("<qq", body)
+        integers, float_bits = [first + at * stride for at in range(count)], False
+    else:
+        first, width = struct.unpack_from("<qB", body)
+        integers = [first]
+        for item in shuffled(body[9:], width):
+            integers.append(integers[-1] + int.from_bytes(item, "little", signed=True))
+        float_bits = encoding == 4
+    assert len(integers) == count
+    if float_bits:
+        return [struct.unpack("<d", struct.pack("<q", integer))[0] for integer in integers]
+    return [*integers]
+
+
+@given(
+    st.one_of(
+        st.tuples(st.just(FLOAT), st.lists(st.floats(allow_nan=False), max_size=50)),
+        st.tuples(st.just(INT), st.lists(INT64, max_size=50)),
+        st.tuples(st.just(INT), st.lists(st.integers(0, 1000), min_size=40, max_size=90)),
+        st.tuples(st.just(BOOL), st.lists(st.booleans(), max_size=90)),
+        st.tuples(st.just(JSON), st.lists(st.text().map(json.dumps), max_size=30)),
+    )
+)
+def test_the_specification_suffices_to_read_a_column(column: tuple[str, list[object]]) -> None:
+    kind, values = column
+    assert read_as_specified(encode_column(kind, values)) == values
+
+
+@given(st.lists(st.floats(1.7e9, 1.8e9), min_size=2, max_size=60).map(sorted))
+def test_the_specification_suffices_to_read_an_axis(times: list[float]) -> None:
+    payload = encode_axis(range(len(times)), times, range(7, 7 + len(times)))
+    first, second = struct.unpack_from("<II", payload, 8)
+    parts = payload[16 : 16 + first], payload[16 + first : 16 + first + second]
+    assert read_as_specified(parts[0]) == list(range(len(times)))
+    assert read_as_specified(parts[1]) == times
+    assert read_as_specified(payload[16 + first + second : -8]) == list(range(7, 7 + len(times)))
+
+
+def test_the_example_of_the_specification() -> None:
+    assert encode_column(INT, [5, 7, 9])[:-8].hex(" ") == (
+        "71 02 00 00 03 00 00 00 05 00 00 00 00 00 00 00 02 00 00 00 00 00 00 00"
+    )
