@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from artline.storage.content import ContentStore
+
 
 @pytest.fixture
 def on_small_disk(tmp_path: Path) -> Callable[[str], str]:
@@ -49,3 +51,17 @@ def foreign_folder() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def store(store_root: Path) -> Iterator[ContentStore]:
+    """Return a fresh embedded store."""
+    content = ContentStore.open()
+    yield content
+    content.catalog.close()
+
+
+@pytest.fixture
+def pack_paths(store: ContentStore) -> Callable[[], list[Path]]:
+    """Return a function that lists the pack files of the store."""
+    return lambda: sorted((store.root / "bucket" / "packs").rglob("*.pack"))
