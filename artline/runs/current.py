@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from artline.artifacts.current import set_current_settings
 from artline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,14 +42,16 @@ def get_run() -> Run | None:
 
 
 def enter(run: Run) -> None:
-    """Make a run the one in progress."""
+    """Make a run the one in progress, and its store the one that new artifacts belong to."""
     _open.append(run)
+    set_current_settings(run.settings)
 
 
 def leave(run: Run) -> None:
     """Take a run out; the one begun before it, if any, is in progress again."""
     if run in _open:
         _open.remove(run)
+    set_current_settings(_open[-1].settings if _open else None)
 
 
 def _require(what: str) -> Run:

@@ -19,7 +19,7 @@ from artline.runs.earlier import Earlier, find_earlier, journal_folder
 from artline.runs.host import describe_host, describe_process
 from artline.runs.names import new_id, new_name
 from artline.runs.records import Start
-from artline.runs.run import DisabledRun, Run, check_tags
+from artline.runs.run import Run, check_tags
 from artline.settings import Settings, load_settings
 
 __all__ = ["init"]
@@ -161,6 +161,8 @@ def _attach(run: Run) -> None:
 
 
 def _begin_disabled(settings: Settings, run_id: str, given: dict[str, Any], config: dict[str, Any]) -> Run:
+    from artline.runs.disabled import DisabledRun
+
     info = {**given, "name": given.get("name") or new_name()}
     run = DisabledRun(settings=settings, run_id=run_id or new_id(), info=info, config=flatten(config))
     current.enter(run)

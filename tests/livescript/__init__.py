@@ -12,22 +12,29 @@ from typing import Any, TypeVar
 
 from artline.runs import records
 from artline.runs.journal import read_journal
+from artline.runs.run import Run
 
 __all__ = [
+    "QUIET",
     "command",
     "config_of",
     "console_of",
     "finish_of",
     "history_of",
     "info_of",
+    "journal_of",
     "journals",
     "records_of",
+    "rows_of",
     "run_script",
     "wait_until",
     "write_script",
 ]
 
 Found = TypeVar("Found")
+
+QUIET = {"quiet": True, "console": False, "save_code": False, "stats_interval": 600.0}
+"""Settings of a run that does nothing beside what a test looks at."""
 
 PREAMBLE = """\
 import os, signal, sys, time
@@ -141,3 +148,15 @@ def wait_until(look: Callable[[], Found | None], what: str, seconds: float = 60.
             return found
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         pause.wait(0.02)
+
+
+def journal_of(run: Run) -> Path:
+    """Return the only journal of a run."""
+    [path] = [path for path in journals(run.settings.root) if path.parent.name == run.id]
+    return path
+
+
+def rows_of(run: Run) -> list[dict[str, Any]]:
+    """Finish a run and return the rows it logged."""
+    run.finish()
+    return history_of(journal_of(run))

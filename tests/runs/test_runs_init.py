@@ -286,6 +286,16 @@ def test_artifacts_are_logged_and_used_by_the_run(store_root: Path) -> None:
     assert sorted(edge.role for edge in edges) == ["input", "input", "output", "output", "output"]
 
 
+def test_artifacts_belong_to_the_store_of_the_run(store_root: Path, tmp_path: Path) -> None:
+    Path("a.txt").write_text("a")
+    with init("p", settings={**QUIET, "root": str(tmp_path / "other")}) as run:
+        draft = art.Artifact("x", type="t")
+        draft.add_file("a.txt")
+        assert run.log_artifact(draft).version == "v0"
+    assert (tmp_path / "other" / "catalog.db").exists()
+    assert not store_root.exists()
+
+
 def test_a_disk_that_is_full_does_not_end_the_training(store_root: Path) -> None:
     # A limit on the size of files is refused by the system just as a full disk is.
     done = run_script(
