@@ -293,7 +293,7 @@ class _Collector:
         if isinstance(bucket, LocalBucket) and not self._result.dry_run:
             bucket.sweep_staging()
         with self._catalog.read() as connection:
-            seen = dict(connection.execute(sa.select(orphan.c.name, orphan.c.seen_at)).tuples().all())
+            seen = dict(iter(connection.execute(sa.select(orphan.c.name, orphan.c.seen_at))))
         objects = (name for name, _ in bucket.list("packs/"))
         strays: set[str] = set()
         while batch := list(itertools.islice(objects, _BATCH)):
