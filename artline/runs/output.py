@@ -7,7 +7,7 @@ A chunk's layout is specified in ``docs/format/v1.md`` (console chunks).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from artline.errors import IntegrityError
 from artline.runs.schema import run_console
 
-__all__ = ["OutputPiece", "append_output", "read_output", "tail_start"]
+__all__ = ["OutputPiece", "append_output", "read_output", "rename_writers", "tail_start"]
 
 _CHUNK_BYTES = 256 * 1024
 # An open chunk is rewritten until it holds this much; then a new one begins.
@@ -117,6 +117,14 @@ def tail_start(conn: sa.Connection, run: int, lines: int) -> int:
             return start + at + 1
         wanted -= row.line_count
         before = row.start
+
+
+def rename_writers(payload: bytes, names: Mapping[int, int]) -> bytes:
+    """Return a chunk's payload with other numbers for its writers: for a copy in another catalog."""
+    pieces = [
+        OutputPiece(piece.stream, piece.time, piece.data, names[piece.writer]) for piece in _decode(payload)
+    ]
+    return _encode(pieces)
 
 
 def _cut(piece: OutputPiece) -> Iterator[OutputPiece]:

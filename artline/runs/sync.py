@@ -17,6 +17,8 @@ from uuid import uuid4
 from artline.errors import NotFoundError
 from artline.runs.ingest import Ingestion, JournalDamage
 from artline.runs.store import RunStore
+from artline.runs.transfer import Transfer, copy_runs
+from artline.storage.catalog import Catalog
 
 __all__ = ["SyncReport", "sync"]
 
@@ -25,7 +27,9 @@ __all__ = ["SyncReport", "sync"]
 class SyncReport:
     """What a sync did: records and journal bytes taken in, runs touched, files brought over.
 
-    ``remaining`` journals are those of runs that still go on, or are damaged (``damages`` says where).
+    ``clashing`` runs are in the other store's catalog and were left there, since a different run of the
+    same id is here. ``remaining`` journals are those of runs that still go on, or are damaged
+    (``damages`` says where).
     """
 
     records: int
@@ -34,11 +38,13 @@ class SyncReport:
     files: int
     remaining: int
     damages: tuple[JournalDamage, ...] = field(default=())
+    clashing: tuple[str, ...] = field(default=())
 
 
 def sync(store: RunStore, path: str | os.PathLike[str] | None = None) -> SyncReport:
     """Drain the store's own journals, or move the runs of another root, folder or journal file into it.
 
+    Of another root, runs that its own catalog has taken in already are copied; artifacts stay there.
     Idempotent. Raises NotFoundError when ``path`` does not exist, StoreLockedError.
     """
     root = store.settings.root
@@ -58,6 +64,8 @@ def sync(store: RunStore, path: str | os.PathLike[str] | None = None) -> SyncRep
             remaining=len(store.journals()),
             damages=tuple(drained.damages),
         )
+    # First, so that the journals of a run that was partly taken in over there go on where that ended.
+    transfer = _copy_catalog(source, store)
     ingestion = Ingestion(store.catalog, folder, heartbeat_interval=store.settings.heartbeat_interval)
     drained = ingestion.drain(folder)
     files = 0
@@ -68,11 +76,23 @@ def sync(store: RunStore, path: str | os.PathLike[str] | None = None) -> SyncRep
     return SyncReport(
         records=drained.frames,
         size=drained.size,
-        runs=tuple(sorted("/".join(run) for run in drained.runs)),
+        runs=tuple(sorted({*transfer.copied, *("/".join(run) for run in drained.runs)})),
         files=files,
         remaining=len(ingestion.waiting()),
         damages=tuple(drained.damages),
+        clashing=transfer.clashing,
     )
+
+
+def _copy_catalog(source: Path, store: RunStore) -> Transfer:
+    file = source / "catalog.db"
+    if not file.is_file():
+        return Transfer((), ())
+    catalog = Catalog.open(str(file), lock_timeout=store.settings.lock_timeout)
+    try:
+        return copy_runs(catalog, store.catalog)
+    finally:
+        catalog.close()
 
 
 def _run_folders(source: Path) -> Iterator[Path]:

@@ -103,6 +103,64 @@ def test_a_path_that_does_not_exist_is_named(store: RunStore, tmp_path: Path) ->
         sync(store, tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_runs_that_the_other_store_took_in_are_copied(
+    kind: str, request: pytest.FixtureRequest, store_root: Path, tmp_path: Path
+) -> None:
+    url = request.getfixturevalue("postgres_url") if kind == "postgresql" else ""
+    store = RunStore.open(Settings(root=store_root, catalog=url))
+    Writer(store_root, "mine").finish()
+    root = tmp_path / "laptop"
+    other = RunStore.open(Settings(root=root))
+    ended = Writer(root, "ended", name="n", tags=["a"], host="laptop")
+    ended.config(lr=0.5)
+    ended.rows({"loss": [float(at) for at in range(20_000)]}, "d")
+    ended.console(b"out\n")
+    ended.finish()
+    going = Writer(root, "going")
+    going.rows({"loss": [1.0]}, "d")
+    going.console(b"one\n")
+    other.ingest()
+    going.rows({"loss": [2.0]}, "d")
+    going.console(b"two\n")
+
+    def contents(of: RunStore, run_id: str) -> tuple[object, ...]:
+        run = of.get("p", run_id)
+        output = b"".join(piece.data for piece in of.console(run))
+        return (run.name, run.state, run.tags, run.config, run.summary, run.info, of.history(run), output)
+
+    report = sync(store, root)
+    assert report.runs == ("local/p/ended", "local/p/going")
+    assert report.clashing == ()
+    assert contents(store, "ended") == contents(other, "ended")
+    assert [found.run_id for found in store.find("p", {"config.lr": 0.5, "tags": "a"}).runs] == ["ended"]
+    going.finish()
+    assert sync(store, root).records == 1
+    other.ingest()
+    assert [row["loss"] for row in store.history(store.get("p", "going"))] == [1.0, 2.0]
+    assert b"".join(piece.data for piece in store.console(store.get("p", "going"))) == b"one\ntwo\n"
+    assert store.get("p", "going").state == "finished"
+    again = sync(store, root)
+    assert (again.records, again.runs) == (0, ())
+    sync(store)
+    assert store.count("p") == 3
+    other.close()
+    store.close()
+
+
+def test_a_different_run_of_the_same_id_is_named_and_left(
+    store: RunStore, store_root: Path, tmp_path: Path
+) -> None:
+    Writer(store_root, "same", writer="here").finish()
+    store.ingest()
+    root = tmp_path / "laptop"
+    Writer(root, "same", writer="there").finish()
+    other = RunStore.open(Settings(root=root))
+    other.ingest()
+    assert sync(store, root).clashing == ("local/p/same",)
+    other.close()
+
+
 SYNC = """
     import sys
     from pathlib import Path
