@@ -197,8 +197,9 @@ def _toml_text(text: str) -> str:
 
 
 def _convert(name: str, value: Any, place: str) -> Any:
+    convert: Callable[[Any], Any] = _CONVERTERS.get(name, _text)
     try:
-        return _CONVERTERS.get(name, _text)(value)
+        return convert(value)
     except (TypeError, ValueError) as error:
         raise UsageError(f"setting '{name}' from {place}: {error}") from None
 

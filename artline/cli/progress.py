@@ -23,8 +23,9 @@ _WINDOW = 5.0  # seconds over which the rate is taken
 class Progress:
     """Bytes and files done so far, their rate, the time left, and what needed no storing.
 
-    Call it with increments ``(files, bytes)`` from any thread. ``saved`` is asked for the bytes that
-    deduplication saved. Totals may be unknown, or become known while it runs (``measure``).
+    Call it with increments ``(files, bytes)`` from any thread; ``noun`` is what is counted instead of files.
+    ``saved`` is asked for the bytes that deduplication saved. Totals may be unknown, or become known while
+    it runs (``measure``).
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Progress:
         *,
         total_files: int = 0,
         total_bytes: int = 0,
+        noun: str = "file",
         saved: Callable[[], int] | None = None,
         stream: TextIO | None = None,
         quiet: bool = False,
@@ -43,6 +45,7 @@ class Progress:
         self.total_bytes = total_bytes
         self.files = 0
         self.bytes = 0
+        self._noun = noun
         self._saved = saved
         self._stream = stream or sys.stderr
         self.active = not quiet and self._stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -82,10 +85,7 @@ class Progress:
             self._marks.append((now, self.bytes))
             while len(self._marks) > 2 and self._marks[0][0] < now - _WINDOW:
                 del self._marks[0]
-            columns = shutil.get_terminal_size().columns
-            line = self.line(now)
-            while display_width(line) >= columns:
-                line = line[:-1]
+            line = self.line(now, shutil.get_terminal_size().columns)
             self._stream.write(f"\r{line}\x1b[K")
             self._stream.flush()
 
@@ -94,27 +94,33 @@ class Progress:
         if self.active:
             threading.Thread(target=self._measure, args=(path,), daemon=True).start()
 
-    def line(self, now: float) -> str:
-        """Return the text of the bar at the moment ``now``."""
+    def line(self, now: float, width: int = 1000) -> str:
+        """Return the text at the moment ``now``, without its lesser parts where it is too wide."""
         first, before = self._marks[0] if len(self._marks) > 1 else (self._start, 0)
         rate = (self.bytes - before) / (now - first) if now > first else 0.0
-        parts = [
-            f"{size(self.bytes)} of {size(self.total_bytes)}" if self.total_bytes else size(self.bytes),
-            f"{count(self.files)} of {count(self.total_files, 'file')}"
-            if self.total_files
-            else count(self.files, "file"),
-            f"{size(rate)}/s",
-        ]
-        if self.total_bytes > self.bytes and rate > 0:
-            parts.append(f"{duration((self.total_bytes - self.bytes) / rate)} left")
+        done = [count(self.files, self._noun)]
+        if self.total_files:
+            done = [f"{count(self.files)} of {count(self.total_files, self._noun)}"]
+        if self.total_bytes:
+            done.insert(0, f"{size(self.bytes)} of {size(self.total_bytes)}")
+        elif self.bytes:
+            done.insert(0, size(self.bytes))
+        if rate > 0:
+            done.append(f"{size(rate)}/s")
+            if self.total_bytes > self.bytes:
+                done.append(f"{duration((self.total_bytes - self.bytes) / rate)} left")
         saved = self._saved() if self._saved is not None else 0
         if saved > 0:
-            parts.append(f"{size(saved)} saved")
-        bar = ""
-        if self.total_bytes:
-            filled = min(20, int(20 * self.bytes / self.total_bytes))
-            bar = "█" * filled + "░" * (20 - filled) + " "
-        return f"{plain(self.label)} {bar}" + ", ".join(parts)
+            done.append(f"{size(saved)} saved")
+        for length in (20, 10, 0) if self.total_bytes else (0,):
+            filled = min(length, length * self.bytes // self.total_bytes) if length else 0
+            bar = "█" * filled + "░" * (length - filled) + " " if length else ""
+            text = f"{plain(self.label)} {bar}" + ", ".join(done)
+            if display_width(text) < width:
+                return text
+        while len(done) > 1 and display_width(f"{plain(self.label)} " + ", ".join(done)) >= width:
+            done.pop()
+        return (f"{plain(self.label)} " + ", ".join(done))[: max(1, width - 1)]
 
     def _measure(self, path: str) -> None:
         files = amount = 0

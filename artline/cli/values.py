@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = [
     "number",
     "plain",
     "read_metadata",
+    "read_span",
     "size",
     "sparkline",
     "split_aliases",
@@ -147,6 +148,16 @@ def split_aliases(text: str) -> tuple[str, list[str]]:
     if not name or (colon and not all(aliases)):
         raise UsageError(f"'{text}' is not a name with aliases. Write NAME or NAME:alias,alias")
     return name, aliases
+
+
+def read_span(text: str) -> timedelta:
+    """Read a length of time such as ``30m``, ``12h``, ``2d``, ``1w`` or ``0``; raises UsageError."""
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    if text == "0":
+        return timedelta()
+    if text[-1:] in units and text[:-1].isdecimal() and text.isascii() and len(text) < 8:
+        return timedelta(**{units[text[-1]]: int(text[:-1])})
+    raise UsageError(f"'{text}' is no length of time. Write 30m, 12h, 2d or 1w")
 
 
 def read_metadata(items: Iterable[str]) -> dict[str, Any]:

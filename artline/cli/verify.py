@@ -8,6 +8,7 @@ import click
 
 from artline.cli.command import command
 from artline.cli.options import artifact_argument, json_option, project_option
+from artline.errors import SourceNotFoundError
 
 
 @command(
@@ -18,7 +19,11 @@ from artline.cli.options import artifact_argument, json_option, project_option
         "art verify digits-mlp:production --json",
     ],
     exits=[3, 4, 7],
-    meanings={0: "everything is as it should be", 4: "something is damaged, missing, changed or extra"},
+    meanings={
+        0: "everything is as it should be",
+        3: "no such artifact or version, or DIR is no folder",
+        4: "something is damaged, missing, changed or extra",
+    },
     shape="""
 without DIR: {"ok": bool, "files": int, "bytes": int, "faults": [{"path": str, "reason": str}]}
 with DIR:    {"ok": bool, "files": int, "missing": [str], "changed": [str], "extra": [str]}
@@ -40,6 +45,10 @@ def verify(ref: str, folder: Path | None, project: str | None, as_json: bool) ->
     from artline.cli.stores import open_artifacts
     from artline.cli.values import count, plain, size
 
+    if folder is not None and not folder.is_dir():
+        raise SourceNotFoundError(
+            f"'{folder}' is not a folder. Pull the version first: art pull {ref} {folder}"
+        )
     store = open_artifacts(project)
     version = store.get(ref)
     with Progress(

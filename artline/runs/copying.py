@@ -25,7 +25,7 @@ def select_files(store: RunStore, record: RunRecord, pattern: str | None = None)
     found = [file for file in store.files(record) if pattern is None or fnmatchcase(file.name, pattern)]
     if pattern is not None and not found:
         raise NotFoundError(
-            f"run '{record.run_id}' has no file that matches '{pattern}'. List them: art files {record.run_id}"
+            f"run '{record.run_id}' has no file like '{pattern}'. List them: art files {record.run_id}"
         )
     return found
 

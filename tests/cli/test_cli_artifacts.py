@@ -180,6 +180,7 @@ def test_pull_writes_verifies_and_resumes(two: Path, clean_environment: Path) ->
         "ok": False, "files": 3, "missing": [], "changed": ["train/a.txt"], "extra": ["other.txt"],
     }  # fmt: skip
     assert "changed train/a.txt" in call("verify", "digits:raw", "out", code=4).stdout
+    call("verify", "digits:raw", "absent", code=3)
     call("pull", "digits:raw", "out", "--exact")
     assert not (out / "other.txt").exists()
     assert ask("verify", "digits:raw", "out")["ok"] is True

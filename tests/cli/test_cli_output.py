@@ -78,6 +78,14 @@ def test_a_bar_tells_bytes_files_rate_and_time_left(monkeypatch: pytest.MonkeyPa
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
+def test_a_bar_fits_its_terminal(width: int) -> None:
+    bar = Progress("push data", total_files=10, total_bytes=10**9, stream=Terminal(), clock=lambda: 0.0)
+    bar.bytes = 5 * 10**8
+    assert display_width(bar.line(2.0, width)) < width
+    assert ("█" in bar.line(2.0, width)) == (width > 80)
+
+
 def test_a_bar_is_silent_in_a_pipe_and_when_quiet() -> None:
     for stream, quiet in ((io.StringIO(), False), (Terminal(), True)):
         with Progress("pull", stream=stream, quiet=quiet) as bar:

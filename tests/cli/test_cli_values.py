@@ -21,6 +21,7 @@ from artline.cli.values import (
     number,
     plain,
     read_metadata,
+    read_span,
     size,
     sparkline,
     split_aliases,
@@ -112,6 +113,15 @@ def test_aliases_after_the_name() -> None:
     for wrong in ("", ":best", "digits:", "digits:a,,b"):
         with pytest.raises(UsageError):
             split_aliases(wrong)
+
+
+def test_spans() -> None:
+    assert read_span("0") == timedelta()
+    assert read_span("90m") == timedelta(hours=1.5)
+    assert read_span("2d") == timedelta(days=2)
+    for wrong in ("", "d", "2", "-1d", "1.5h", "2y", "99999999d"):
+        with pytest.raises(UsageError):
+            read_span(wrong)
 
 
 def test_metadata(tmp_path: Path) -> None:

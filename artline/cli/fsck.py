@@ -1,0 +1,92 @@
+"""``art fsck``: check the whole store."""
+
+from __future__ import annotations
+
+import click
+
+from artline.cli.command import command
+from artline.cli.options import json_option
+
+
+@command(
+    "fsck",
+    examples=["art fsck", "art fsck --full", "art fsck --full --json | jq '.losses[].version'"],
+    exits=[4, 7],
+    meanings={0: "the store is sound", 4: "something is damaged or gone"},
+    shape="""
+{"ok": bool, "full": bool, "versions": int, "packs": int, "chunks": int, "bytes": bytes,
+ "problems": [str], "damaged": [{"digest": str, "place": str, "reason": str}], "orphans": [str],
+ "losses": [{"version": "entity/project/name:v3", "path": str, "problem": str}],
+ "rebuilt": null | {"packs": int, "chunks": int, "problems": [str]}}
+""",
+)
+@click.option("--full", is_flag=True, help="Read every byte again and compare it with its digest.")
+@click.option(
+    "--rebuild-index", is_flag=True, help="First put back what the index of chunks lacks, from the packs."
+)
+@json_option
+def fsck(full: bool, rebuild_index: bool, as_json: bool) -> None:
+    """Check the whole store; name each damaged version and file.
+
+    Without --full every pack must be there with its size and its index, and every chunk that a version
+    needs must be known. Nothing is changed, unless the index is to be rebuilt.
+    """
+    from artline.artifacts.fsck import check
+    from artline.cli.output import note, print_json, red
+    from artline.cli.progress import Progress
+    from artline.cli.stores import open_artifacts
+    from artline.cli.values import count, plain, size
+    from artline.storage.fsck import rebuild_index as rebuild
+
+    store = open_artifacts()
+    rebuilt = rebuild(store.content) if rebuild_index else None
+    with Progress("fsck", noun="pack", quiet=store.settings.quiet) as bar:
+        report = check(store, full=full, progress=bar)
+    packs = report.packs
+    if as_json:
+        damaged = [
+            {"digest": store.content.format(chunk.digest), "place": chunk.place, "reason": chunk.reason}
+            for chunk in packs.damaged
+        ]
+        print_json(
+            {
+                "ok": report.ok,
+                "full": full,
+                "versions": report.versions,
+                "packs": packs.packs,
+                "chunks": packs.chunks,
+                "bytes": packs.bytes,
+                "problems": packs.problems,
+                "damaged": damaged,
+                "orphans": packs.orphans,
+                "losses": report.losses,
+                "rebuilt": rebuilt,
+            }
+        )
+    else:
+        if rebuilt is not None:
+            print(f"put back: {count(rebuilt.packs, 'pack')}, {count(rebuilt.chunks, 'chunk')}")
+            for problem in rebuilt.problems:
+                print(red(plain(problem)))
+        for problem in packs.problems:
+            print(red(plain(problem)))
+        for chunk in packs.damaged:
+            print(red(plain(f"chunk {store.content.format(chunk.digest)} in {chunk.place}: {chunk.reason}")))
+        for loss in report.losses:
+            print(red(plain(f"{loss.version}  {loss.path or '(all of it)'}: {loss.problem}")))
+        if packs.orphans:
+            left = count(len(packs.orphans), "object")
+            note(f"{left} left by interrupted writers: harmless, art gc --delete deletes them")
+        looked = ", ".join(
+            (
+                count(report.versions, "version"),
+                count(packs.packs, "pack"),
+                count(packs.chunks, "chunk"),
+            )
+        )
+        if report.ok:
+            print(f"sound: {looked}, {size(packs.bytes)}{' read again' if full else ''}")
+        else:
+            note(f"error: the store is damaged ({looked} checked)")
+    if not report.ok:
+        raise click.exceptions.Exit(4)

@@ -1,0 +1,91 @@
+"""``art gc``: free what no version refers to."""
+
+from __future__ import annotations
+
+import click
+
+from artline.cli.command import command
+from artline.cli.options import json_option
+from artline.errors import UsageError
+
+
+@command(
+    "gc",
+    examples=[
+        "art gc",
+        "art gc --delete",
+        "art gc --delete --grace 30d",
+        "art gc --json | jq .collection.dead_bytes",
+    ],
+    exits=[4, 6, 7],
+    meanings={6: "another collection began meanwhile, and goes on in this one's place"},
+    shape="""
+{"dry_run": bool, "versions": [{"name": "entity/project/name:v3", "deleted_at": time, "size": bytes,
+                                "unshared": bytes}],
+ "collection": {"dry_run": bool, "packs": int, "live_chunks": int, "live_bytes": bytes,
+                "dead_chunks": int, "dead_bytes": bytes, "condemned": int, "revived": int,
+                "deleted": int, "freed_bytes": bytes, "repacked": int, "orphans": int, "pinned": int}}
+""",
+)
+@click.option("--delete", is_flag=True, help="Really condemn and delete.")
+@click.option("--dry-run", is_flag=True, help="Only count, as without --delete.")
+@click.option(
+    "--grace",
+    metavar="TIME",
+    help="Delete what has been condemned for longer than this, such as 12h or 2d (7d unless given).",
+)
+@json_option
+def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
+    """Free what no version refers to; counts only, unless --delete.
+
+    What only deleted versions and abandoned pushes need is condemned first, and deleted by a later
+    collection once the grace period has passed; until then art undelete brings a version back. Runs may
+    write meanwhile: what they need is never touched.
+    """
+    from artline.artifacts.retention import collect
+    from artline.cli.documents import moment
+    from artline.cli.output import Column, dim, print_json, print_table
+    from artline.cli.progress import Progress
+    from artline.cli.stores import open_artifacts
+    from artline.cli.values import ago, count, read_span, size
+
+    if delete and dry_run:
+        raise UsageError("--delete and --dry-run exclude each other")
+    span = read_span(grace) if grace is not None else None
+    store = open_artifacts()
+    with Progress("gc: marking", noun="chunk", quiet=store.settings.quiet) as bar:
+        done = collect(store, grace=span, dry_run=not delete, progress=bar)
+    found = done.collection
+    if as_json:
+        versions = [
+            {"name": v.name, "deleted_at": moment(v.deleted_at), "size": v.size, "unshared": v.unshared}
+            for v in done.versions
+        ]
+        print_json({"dry_run": not delete, "versions": versions, "collection": found})
+        return
+    print_table(
+        [
+            Column("DELETED VERSION"),
+            Column("SINCE"),
+            Column("SIZE", right=True),
+            Column("ONLY ITS OWN", right=True),
+        ],
+        [[v.name, ago(v.deleted_at), size(v.size), size(v.unshared)] for v in done.versions],
+    )
+    would = "" if delete else "would be "
+    print(f"needed      {count(found.live_chunks, 'chunk')}, {size(found.live_bytes)}")
+    print(f"not needed  {count(found.dead_chunks, 'chunk')}, {size(found.dead_bytes)}")
+    for amount, what in (
+        (found.condemned, "condemned"),
+        (found.revived, "taken back, as it is needed again"),
+        (found.repacked, "rewritten without what is not needed"),
+        (found.deleted, f"deleted, freeing {size(found.freed_bytes)}"),
+    ):
+        if amount:
+            print(f"{count(amount, 'pack')} {would}{what}")
+    if found.pinned:
+        print(f"{count(found.pinned, 'pack')} kept for a writer whose lease still holds")
+    if found.orphans:
+        print(f"{count(found.orphans, 'object')} left by interrupted writers {would}deleted")
+    if not delete:
+        print(dim("nothing was changed: art gc --delete does it"))
