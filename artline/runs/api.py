@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from artline.errors import StoreFullError, StoreLockedError, UsageError
+from artline.errors import AuthError, StoreUnavailableError, UsageError
 from artline.runs.apirun import ApiFile, ApiRun
 from artline.runs.notices import warn
 from artline.runs.store import RunStore
@@ -98,7 +98,7 @@ class Api:
     """Read and edit the projects, runs and artifacts of a store.
 
     Every read first takes in what runs have written to their journals. While another process keeps the
-    catalog locked, or the disk is full, what is there already is shown, with a warning.
+    catalog locked, the disk is full or may not be written, what is there already is shown, with a warning.
     """
 
     def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
@@ -116,7 +116,7 @@ class Api:
         """Take in what runs have written since. Called by every read."""
         try:
             drained = self.store.drain()
-        except (StoreLockedError, StoreFullError) as error:
+        except (StoreUnavailableError, AuthError) as error:
             warn(f"runs are shown as they were before: {error}")
             return
         for damage in map(str, drained.damages):

@@ -24,7 +24,7 @@ from artline.runs.intake import OPEN, mark_writer, take_in
 from artline.runs.journal import FRAME_HEADER, HEADED, MAX_PAYLOAD
 from artline.runs.journals import Batch, Journal, JournalFile, find_journals, open_journal
 from artline.runs.liveness import is_alive, stale_after
-from artline.runs.records import Process
+from artline.runs.records import Process, Start
 from artline.runs.schema import run, run_writer
 
 if TYPE_CHECKING:
@@ -110,8 +110,9 @@ class Ingestion:
             group = pending[at : at + _RUNS_AT_ONCE]
             self._find_offsets([known for _, known, _ in group if known.size < 0])
             self._take_in([known.journal for _, known, _ in group], result)
+            writers = self._writers([known.journal for _, known, _ in group])
             for file, known, gone in group:
-                self._conclude(file, known, gone, result)
+                self._conclude(file, known, gone, writers.get(_name(known.journal.start)), result)
         if within is None and time.monotonic() >= self._orphans_due:
             result.crashed += self._give_up_orphans(now)
             self._sweep(now)
@@ -120,14 +121,14 @@ class Ingestion:
 
     def waiting(self) -> list[tuple[Journal, int]]:
         """Return each journal with the bytes of it that are not in the catalog yet; changes nothing."""
-        found: list[tuple[Journal, int]] = []
+        found: list[tuple[JournalFile, _Known]] = []
         for file in find_journals(self.folder):
-            with contextlib.suppress(ArtlineError):
+            with contextlib.suppress(ArtlineError):  # no journal: `drain` reports it
                 journal = open_journal(file.path)
                 if journal is not None:
-                    self._find_offsets([_Known(journal)])
-                    found.append((journal, max(0, file.size - journal.offset)))
-        return found
+                    found.append((file, _Known(journal)))
+        self._find_offsets([known for _, known in found])
+        return [(known.journal, max(0, file.size - known.journal.offset)) for file, known in found]
 
     def _forget(self, files: Iterable[JournalFile]) -> None:
         for path in self._known.keys() - {file.path for file in files}:
@@ -151,36 +152,37 @@ class Ingestion:
 
     def _find_offsets(self, fresh: Sequence[_Known]) -> None:
         """Ask the catalog where the reading of journals new to this process resumes."""
-        if not fresh:
-            return
-        query = (
-            sa.select(
-                project_table.c.entity,
-                project_table.c.name,
-                run.c.run_id,
-                run_writer.c.writer,
-                run_writer.c.offset,
-                run_writer.c.seq,
-                run_writer.c.state,
-            )
-            .join(run, run.c.id == run_writer.c.run_id)
-            .join(project_table, project_table.c.id == run.c.project_id)
-            .where(run_writer.c.writer.in_([known.journal.start.writer for known in fresh]))
-        )
-        with self._catalog.read() as conn:
-            places = {tuple(row[:4]): row for row in conn.execute(query)}
+        writers = self._writers([known.journal for known in fresh])
         for known in fresh:
-            start = known.journal.start
-            row = places.get((start.entity, start.project, start.run_id, start.writer))
+            row = writers.get(_name(known.journal.start))
             if row is not None:
                 known.journal.resume(row.offset, row.seq)
                 known.ended = row.state != OPEN
 
+    def _writers(self, journals: Sequence[Journal]) -> dict[tuple[str, ...], sa.Row[Any]]:
+        """Return the rows of the journals' writers, by entity, project, run and writer."""
+        found: dict[tuple[str, ...], sa.Row[Any]] = {}
+        for at in range(0, len(journals), _RUNS_AT_ONCE):
+            names = [journal.start.writer for journal in journals[at : at + _RUNS_AT_ONCE]]
+            query = (
+                sa.select(
+                    project_table.c.entity,
+                    project_table.c.name,
+                    run.c.run_id,
+                    run_writer.c.writer,
+                    *(column for column in run_writer.c if column.name not in ("run_id", "writer")),
+                )
+                .join(run, run.c.id == run_writer.c.run_id)
+                .join(project_table, project_table.c.id == run.c.project_id)
+                .where(run_writer.c.writer.in_(names))
+            )
+            with self._catalog.read() as conn:
+                found.update((tuple(row[:4]), row) for row in conn.execute(query))
+        return found
+
     def _take_in(self, journals: Sequence[Journal], result: Drain) -> None:
         """Drain journals, as many batches a transaction as fit, in one order everywhere."""
-        waiting = sorted(
-            journals, key=lambda j: (j.start.entity, j.start.project, j.start.run_id, j.start.writer)
-        )
+        waiting = sorted(journals, key=_order)
         while waiting:
             batches: list[tuple[Journal, Batch]] = []
             budget = _BATCH_BYTES
@@ -197,7 +199,7 @@ class Ingestion:
                 self._commit(batches, result)
             # A journal that gave a batch may have more, or be elsewhere than it was thought to be.
             waiting = [journal for journal, _ in batches] + unread
-            waiting.sort(key=lambda j: (j.start.entity, j.start.project, j.start.run_id, j.start.writer))
+            waiting.sort(key=_order)
 
     def _commit(self, batches: Sequence[tuple[Journal, Batch]], result: Drain) -> None:
         elsewhere: list[tuple[int, int | None] | None] = []
@@ -218,22 +220,11 @@ class Ingestion:
             result.size += batch.end - batch.offset
             result.runs.add((batch.start.entity, batch.start.project, batch.start.run_id))
 
-    def _conclude(self, file: JournalFile, known: _Known, gone: bool, result: Drain) -> None:
+    def _conclude(
+        self, file: JournalFile, known: _Known, gone: bool, writer: sa.Row[Any] | None, result: Drain
+    ) -> None:
         """After draining: report damage, give up a dead writer's run, remove a journal that is done."""
         journal = known.journal
-        table = run_writer.c
-        with self._catalog.read() as conn:
-            writer = conn.execute(
-                sa.select(run_writer)
-                .join(run, run.c.id == table.run_id)
-                .join(project_table, project_table.c.id == run.c.project_id)
-                .where(
-                    project_table.c.entity == journal.start.entity,
-                    project_table.c.name == journal.start.project,
-                    run.c.run_id == journal.start.run_id,
-                    table.writer == journal.start.writer,
-                )
-            ).first()
         known.size = file.size
         if writer is None:
             return
@@ -306,6 +297,14 @@ class Ingestion:
         values: dict[str, Any] = {"state": "crashed"}
         with self._catalog.write() as conn:
             return sum(mark_writer(conn, row.id, None, ended_at=row.heartbeat_at, **values) for row in dead)
+
+
+def _name(start: Start) -> tuple[str, ...]:
+    return (start.entity, start.project, start.run_id, start.writer)
+
+
+def _order(journal: Journal) -> tuple[str, ...]:
+    return _name(journal.start)
 
 
 def _is_damage(journal: Journal, gone: bool) -> bool:

@@ -161,6 +161,7 @@ class _Intake:
         self.changes: dict[str, Any] = {}
         self.info: dict[str, Any] = json.loads(row.info)
         self.config: dict[str, Any] = json.loads(row.config)
+        self.configured = False
         self.summary: SummaryBuilder | None = None
         self.rows: list[records.Rows] = []
         self.output: list[OutputPiece] = []
@@ -212,6 +213,7 @@ class _Intake:
             for name in record.removed:
                 self.config.pop(name, None)
             self.config.update(record.values)
+            self.configured = True
         elif isinstance(record, records.Summary):
             self._builder().assign(record.values, record.removed)
         elif isinstance(record, records.Define):
@@ -278,7 +280,7 @@ class _Intake:
 
     def _write_config(self) -> None:
         before = json.loads(self.row.config)
-        if json.dumps(before) != json.dumps(self.config):
+        if self.configured:
             self.changes["config"] = json.dumps(self.config)
             write_attributes(self.conn, self.project, self.row.id, before, self.config, "config")
 
