@@ -63,6 +63,7 @@ def watch(run: Run) -> None:
         _endings.runs.clear()
         _endings.state = None
     _endings.runs.append(run)
+    _watch_worker()
     if not _endings.registered:
         _endings.registered = True
         atexit.register(_at_exit)
@@ -71,6 +72,15 @@ def watch(run: Run) -> None:
         )
     if not _endings.hooked:
         _install()
+
+
+def _watch_worker() -> None:
+    """A worker process of multiprocessing ends without atexit, but calls its own finalizers."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None and len(_endings.runs) == 1:
+        from multiprocessing import util
+
+        util.Finalize(None, _at_exit, exitpriority=0)
 
 
 def forget(run: Run) -> None:
@@ -167,6 +177,8 @@ def _at_exit() -> None:
     state, code = "finished", 0
     if _endings.state is not None:
         state, code = _endings.state
+    elif sys.exc_info()[0] is not None:  # in a worker process whose function raised
+        state, code = ending_of(*sys.exc_info()[:2])
     elif _endings.exit_code is not None and _endings.rows_at_exit == _rows():
         # Rows logged since mean that the SystemExit was caught and the program went on.
         code = _endings.exit_code

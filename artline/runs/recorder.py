@@ -170,8 +170,11 @@ class Recorder:
     def _turn(self, last: Finish | None, fsync: bool, summarise: bool) -> None:
         """Take in and write what is queued; with ``last`` also the end."""
         if last is None:
-            self.queue.commit(older_than=time.time() - self._flush_interval / 2)
-        self._absorb(final=last is not None)
+            self.queue.commit(older_than=self._flush_interval / 2)
+        try:
+            self._absorb(final=last is not None)
+        except Exception as error:  # noqa: BLE001  # the end must be written whatever else is wrong
+            self._tell(f"{type(error).__name__}: {error}")
         if summarise:
             self._latest = self.summary.values()
         now = time.monotonic()
@@ -287,7 +290,7 @@ class Recorder:
         except OverflowError:  # an integer beyond 64 bits: this batch of its column becomes JSON text
             for n, letter in enumerate(types):
                 if letter == "q" and (max(columns[n]) >= _LARGEST or min(columns[n]) < -_LARGEST):
-                    columns[n] = [json.dumps(value) for value in columns[n]]
+                    columns[n] = [_integer_text(value) for value in columns[n]]
                     types = f"{types[:n]}j{types[n + 1 :]}"
             try:
                 self._writer.append_rows(plan.stream, plan.keys, types, steps, times, columns, orders)
@@ -341,3 +344,10 @@ class Recorder:
                 self._extended_plans.clear()
             self._extended_plans[key] = found
         return found
+
+
+def _integer_text(value: int) -> str:
+    try:
+        return json.dumps(value)
+    except ValueError:  # thousands of digits, more than Python turns into text
+        return "Infinity" if value > 0 else "-Infinity"

@@ -62,6 +62,7 @@ class RowQueue:
         self._plans: dict[tuple[Any, ...], Plan] = {}
         self._plan_cells = 0
         self._pending: tuple[Plan, int, float, tuple[Any, ...]] | None = None
+        self._pending_since = 0.0
         self._stepping = False  # whether the pending row's step goes on after it was written early
         self._waited = 0.0
         self._cut = False
@@ -95,6 +96,9 @@ class RowQueue:
 
     def put(self, record: Record) -> None:
         """Queue any other record behind the rows queued so far."""
+        if self._cells > 2 * MOST_CELLS:
+            self.dropped += 1
+            return
         self.items.append((None, record, 0.0, None))
         self._cells += 16
 
@@ -108,19 +112,27 @@ class RowQueue:
         count = len(items)
         self._cells = 0
         self._waited = 0.0
-        return [items.popleft() for _ in range(count)]
+        taken: list[Item] = []
+        try:
+            for _ in range(count):
+                taken.append(items.popleft())
+        except IndexError:  # a caller without room took its row back meanwhile
+            pass
+        return taken
 
     def commit(self, older_than: float | None = None) -> None:
         """Queue the row that waits for its step to end.
 
-        With ``older_than`` (a time) only a row that has waited since before it; its step stays open, and
-        what is added to it later makes another row of the same step. Never waits for a busy caller then.
+        With ``older_than`` (seconds) only a row that has waited that long; its step stays open, and what
+        is added to it later makes another row of the same step. Never waits for a busy caller then.
         """
         if not self._lock.acquire(blocking=older_than is None):
             return
         try:
             pending = self._pending
-            if pending is None or (older_than is not None and pending[2] > older_than):
+            if pending is None:
+                return
+            if older_than is not None and time.monotonic() - self._pending_since < older_than:
                 return
             self._emit(pending)
             self._pending = None
@@ -170,6 +182,8 @@ class RowQueue:
                 self._emit(row)
                 self.step = max(self.step, at + 1)
             else:
+                if pending is None:
+                    self._pending_since = time.monotonic()
                 self._pending = row
                 self.step = max(self.step, at)
 

@@ -313,8 +313,8 @@ class Run:
                 companion.stop(max(0.1, min(10.0, deadline - time.monotonic())))
             runtime = time.monotonic() - self._clock
             self._last = Finish(state, exit_code, time.time(), runtime)  # type: ignore[arg-type]  # one of three
-            complete = self._recorder.finish(self._last, max(1.0, deadline - time.monotonic()))
             self._queue.close(f"run {self.path} has ended ({state}); nothing can be logged to it any more")
+            complete = self._recorder.finish(self._last, max(1.0, deadline - time.monotonic()))
         current.leave(self)
         endings.forget(self)
         if not (self.settings.quiet if quiet is None else quiet):

@@ -18,6 +18,7 @@ __all__ = ["LONGEST_TEXT", "JsonText", "flatten_row", "json_text", "to_json"]
 LONGEST_TEXT = 1 << 20  # characters of one logged text, or of one list as JSON
 MOST_ITEMS = 100_000  # items of one logged list or array
 DEEPEST = 32
+LARGEST_INTEGER = 14_000  # bits, about what Python turns into decimal text and back
 RESERVED = frozenset(("_step", "_timestamp", "_runtime"))
 
 Fallback = Callable[[str, Any], Any]
@@ -124,6 +125,10 @@ def to_json(value: Any, where: str, fallback: Fallback | None = None, depth: int
     anything else ``fallback(where, value)`` decides. Without one UsageError is raised, naming ``where``.
     """
     value = plain_number(value)
+    if type(value) is int and value.bit_length() > LARGEST_INTEGER:
+        raise UsageError(
+            f"{where} is an integer of {value.bit_length():,} bits. Convert it to a float or a text"
+        )
     if value is None or type(value) in (float, int, bool, str):
         return value
     if depth == 0:

@@ -255,6 +255,36 @@ assert worker.exitcode == -signal.SIGTERM, worker.exitcode
     assert finish_of(only(store_root)) == ("finished", 0)
 
 
+def test_runs_of_worker_processes_end_with_them(store_root: Path) -> None:
+    run_script(
+        """
+        import multiprocessing
+        def work(n):
+            run = art.init(project="p", id=f"worker{n}", settings={"save_code": False})
+            run.log({"n": n})
+            if n == 2:
+                raise ValueError("no")
+            if n == 3:
+                sys.exit(4)
+        context = multiprocessing.get_context("fork")
+        workers = [context.Process(target=work, args=(n,)) for n in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+        assert [worker.exitcode for worker in workers] == [0, 0, 1, 4]
+        """
+    )
+    found = {path.parent.name: path for path in journals(store_root)}
+    assert [history_of(found[f"worker{n}"])[0]["n"] for n in range(4)] == [0, 1, 2, 3]
+    assert [finish_of(found[f"worker{n}"]) for n in range(4)] == [
+        ("finished", 0),
+        ("finished", 0),
+        ("failed", 1),
+        ("failed", 4),
+    ]
+
+
 def test_the_process_is_identified_for_readers(store_root: Path) -> None:
     run_script(BEGIN + "print(os.getpid())")
     start = records_of(only(store_root))[0]

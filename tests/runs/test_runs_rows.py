@@ -194,10 +194,13 @@ def test_steps_may_be_numpy_integers_and_negative(run: Run) -> None:
 
 
 def test_columns_whose_integers_outgrow_64_bits_keep_every_value(run: Run) -> None:
-    values = [1, 2**63 - 1, 2**63, -(2**63) - 1, 5]
+    values = [1, 2**63 - 1, 2**63, -(2**63) - 1, 5, 10**4000]
     for value in values:
         run.log({"n": value, "m": 1})
-    assert [row["n"] for row in rows_of(run)] == values
+    run.log({"n": 10**5000})
+    with pytest.raises(UsageError, match="bits"):
+        run.log({"n": [10**5000]})
+    assert [row["n"] for row in rows_of(run)] == [*values, math.inf]
 
 
 def test_many_threads_lose_nothing_and_share_the_steps(run: Run) -> None:
