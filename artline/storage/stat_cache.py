@@ -13,18 +13,19 @@ import os
 import sqlite3
 import struct
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
 from artline.storage.digest import DIGEST_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["Known", "StatCache", "fingerprint", "settled"]
 
+_T = TypeVar("_T")
 _VERSION = 1
 _STATUS = struct.Struct("<QQQqq")
 _CHECK = struct.Struct("<Q")
@@ -83,32 +84,11 @@ class StatCache:
 
     def lookup(self, folder: bytes, names: Sequence[bytes]) -> dict[bytes, Known]:
         """Return what is recorded of files in one folder (an absolute path)."""
-        found: dict[bytes, Known] = {}
-        with self._guarded() as connection:
-            number = self._folder(connection, folder, add=False)
-            if number is None:
-                return found
-            for start in range(0, len(names), _BATCH):
-                batch = names[start : start + _BATCH]
-                statement = f"SELECT name, value FROM entry WHERE folder = ? AND name IN ({_marks(batch)})"
-                for name, value in connection.execute(statement, (number, *batch)):
-                    if xxh3_64_intdigest(name + value[8:]) == _CHECK.unpack_from(value)[0]:
-                        found[name] = Known(value[8:])
-        return found
+        return self._attempt(lambda connection: self._lookup(connection, folder, names)) or {}
 
-    def record(self, files: Iterable[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]]) -> None:
+    def record(self, files: Sequence[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]]) -> None:
         """Remember files: folder, name, status as of before the read, digest, recipe."""
-        with self._guarded() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.executemany(
-                    "INSERT OR REPLACE INTO entry (folder, name, value) VALUES (?, ?, ?)",
-                    self._rows(connection, files),
-                )
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+        self._attempt(lambda connection: self._record(connection, files))
 
     def close(self) -> None:
         """Close the file."""
@@ -117,10 +97,37 @@ class StatCache:
                 self._connection.close()
                 self._connection = None
 
+    def _lookup(
+        self, connection: sqlite3.Connection, folder: bytes, names: Sequence[bytes]
+    ) -> dict[bytes, Known]:
+        found: dict[bytes, Known] = {}
+        number = self._folder(connection, folder, add=False)
+        if number is None:
+            return found
+        for start in range(0, len(names), _BATCH):
+            batch = names[start : start + _BATCH]
+            statement = f"SELECT name, value FROM entry WHERE folder = ? AND name IN ({_marks(batch)})"
+            for name, value in connection.execute(statement, (number, *batch)):
+                if xxh3_64_intdigest(name + value[8:]) == _CHECK.unpack_from(value)[0]:
+                    found[name] = Known(value[8:])
+        return found
+
+    def _record(
+        self,
+        connection: sqlite3.Connection,
+        files: Sequence[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]],
+    ) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(
+            "INSERT OR REPLACE INTO entry (folder, name, value) VALUES (?, ?, ?)",
+            self._rows(connection, files),
+        )
+        connection.execute("COMMIT")
+
     def _rows(
         self,
         connection: sqlite3.Connection,
-        files: Iterable[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]],
+        files: Sequence[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]],
     ) -> Iterator[tuple[int | None, bytes, bytes]]:
         for folder, name, status, digest, recipe in files:
             value = fingerprint(status) + digest + (recipe or b"")
@@ -141,14 +148,14 @@ class StatCache:
             self._folders[path] = number
         return number
 
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection to one thread at a time; whatever SQLite says is a cache that is not there."""
+    def _attempt(self, action: Callable[[sqlite3.Connection], _T]) -> _T | None:
+        """Run an action, one thread at a time; what SQLite cannot do is as if there were no cache."""
         with self._lock:
             try:
-                yield self._open()
+                return action(self._open())
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
+                return None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
