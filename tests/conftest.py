@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,22 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let a worker process, and so its servers, end with the session that started it."""
     if hasattr(config, "workerinput"):
         die_with_parent(os.getppid(), signal.SIGKILL)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Drop the coverage files of processes that tests killed, before they are combined: they are torn."""
+    result = yield
+    if not hasattr(session.config, "workerinput"):
+        for file in session.config.rootpath.glob(".coverage.*"):
+            try:
+                with contextlib.closing(sqlite3.connect(file)) as data:
+                    data.execute("SELECT * FROM coverage_schema").fetchall()
+                    data.execute("SELECT * FROM line_bits").fetchall()
+                    data.execute("SELECT * FROM arc").fetchall()
+            except sqlite3.DatabaseError:
+                file.unlink()
+    return result
 
 
 @pytest.fixture(autouse=True)
