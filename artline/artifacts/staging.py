@@ -41,6 +41,7 @@ class Staging:
         self.content = content
         self.draft = Draft()
         self.base: int | None = None
+        self._process = os.getpid()
         self._writer: ContentWriter | None = None
         self._lock = RLock()
 
@@ -57,7 +58,9 @@ class Staging:
         return self._writer.stats if self._writer is not None else None
 
     def close(self) -> None:
-        """Give up the draft, its temporary table and its lease; idempotent."""
+        """Give up the draft and its temporary table; idempotent, and nothing in a forked child."""
+        if os.getpid() != self._process:
+            return
         with self._lock:
             if self._writer is not None:
                 self._writer.close()

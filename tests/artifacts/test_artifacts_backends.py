@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -82,6 +84,29 @@ class Backend:
         records = ArtifactStore.open(configured).versions("p", "peds")
         assert [record.number for record in reversed(records)] == list(range(WRITERS * EACH))
         assert sorted(given) == sorted(record.version for record in records)
+
+    def test_a_deleted_version_keeps_no_alias_whoever_else_logs(self, configured: Settings) -> None:
+        def log() -> None:
+            store = ArtifactStore.open(configured)
+            for _ in range(15):
+                draft = Artifact("peds", "dataset", store=store)
+                draft.add_stream(io.BytesIO(b"1"), "a")
+                store.log(draft, project="p", aliases=["best"], run="local/p/r")
+
+        def delete() -> None:
+            store = ArtifactStore.open(configured)
+            for _ in range(15):
+                with suppress(ArtifactNotFoundError, ConflictError):
+                    store.delete("peds", project="p", delete_aliases=True, force=True)
+
+        with ThreadPoolExecutor(4) as pool:
+            for job in [pool.submit(work) for work in (log, delete, log, delete)]:
+                job.result()
+        records = ArtifactStore.open(configured).versions("p", "peds", deleted=True)
+        assert [record.number for record in reversed(records)] == list(range(len(records)))
+        assert all(not record.aliases for record in records if record.deleted_at is not None)
+        live = [record for record in records if record.deleted_at is None]
+        assert sum("latest" in record.aliases for record in records) == min(len(live), 1)
 
 
 class TestSQLiteAndFolder(Backend):

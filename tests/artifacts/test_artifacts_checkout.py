@@ -18,6 +18,7 @@ from artline.errors import (
     EntryNotFoundError,
     IntegrityError,
     InvalidPathError,
+    StoreUnavailableError,
 )
 
 
@@ -108,6 +109,14 @@ def test_a_file_in_place_of_a_folder_is_refused(version: Artifact, tmp_path: Pat
     (tmp_path / "out" / path).write_text("x")
     with pytest.raises(ConflictError, match="is a file where a folder belongs"):
         version.download(tmp_path / "out")
+
+
+def test_a_destination_that_cannot_be_a_folder_is_named(version: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConflictError, match="file' is a file where a folder belongs"):
+        version.download(tmp_path / "file")
+    with pytest.raises(StoreUnavailableError, match="cannot be written"):
+        version.download(tmp_path / "file" / "below")
 
 
 class Forged(Manifest):

@@ -109,6 +109,29 @@ def test_a_killed_log_shows_all_or_nothing(store_root: Path, tree: Path, place: 
     version.manifest.check()
 
 
+def test_a_forked_child_leaves_the_parents_draft_alone(store_root: Path) -> None:
+    script = """
+        import io, os, sys
+        from artline.artifacts.artifact import Artifact
+        from artline.artifacts.store import ArtifactStore
+        from artline.settings import load_settings
+
+        store = ArtifactStore.open(load_settings(root=sys.argv[1]))
+        draft = Artifact("peds", "dataset", store=store)
+        draft.add_stream(io.BytesIO(b"1" * 100_000), "a")
+        if os.fork() == 0:
+            sys.exit(0)
+        os.wait()
+        draft.add_stream(io.BytesIO(b"2" * 100_000), "b")
+        version = store.log(draft, project="p")
+        version.verify(version.download(sys.argv[1] + "/out"))
+        print(version.version, version.file_count)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(store_root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("v0 2\n", "")
+
+
 def test_a_killed_download_is_finished_by_the_next(store: ArtifactStore, tmp_path: Path) -> None:
     tree = tmp_path / "many"
     tree.mkdir()

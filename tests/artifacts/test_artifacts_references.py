@@ -72,6 +72,32 @@ def test_a_vanished_target_is_named_or_left_out(store: ArtifactStore, data: Path
     assert (out / "sub" / "b.txt").read_text() == "beta"
 
 
+def test_objects_without_an_etag_are_recognised_by_their_content(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    fs.pipe({"/set/a": b"alpha", "/set/sub/b": b"beta"})
+    version = refer(store, "memory://set")
+    assert [(e.path, e.ref, e.size) for e in version.files()] == [
+        ("a", "memory://set/a", 5),
+        ("sub/b", "memory://set/sub/b", 4),
+    ]
+    assert version.get_entry("a").digest.startswith("blake3:")
+    version.verify(version.download(tmp_path / "out"))
+    with version.open("sub/b") as stream:
+        assert stream.read() == b"beta"
+    assert [e.path for e in refer(store, "memory://set/sub/b").files()] == ["b"]
+    fs.pipe({"/set/a": b"ALPHA"})
+    with pytest.raises(IntegrityError, match="its content differs"):
+        version.download(tmp_path / "again")
+    fs.pipe({"/set/a": b"longer"})
+    with pytest.raises(IntegrityError, match="its size differs"):
+        version.open("a")
+    fs.rm("/set", recursive=True)
+
+
 def test_nothing_to_refer_to_is_an_error(store: ArtifactStore, tmp_path: Path) -> None:
     with pytest.raises(SourceNotFoundError, match="nowhere"):
         refer(store, f"file://{tmp_path}/nowhere")
