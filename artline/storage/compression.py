@@ -33,15 +33,24 @@ def decompress(data: Buffer, raw_size: int) -> bytes | None:
     return bytes(content) if len(content) == raw_size else None
 
 
+def _context() -> Any:
+    """Return this thread's compressor; one must not be used by two threads at once."""
+    context = getattr(_local, "compressor", None)
+    if context is None:
+        import zstandard
+
+        context = _local.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False)
+    return context
+
+
 class Compressor:
-    """Compresses blocks that shrink by a tenth. Used by one thread.
+    """Compresses blocks that shrink by a tenth. Threads may share it: what it counts need not be exact.
 
     After blocks that did not shrink, fewer and fewer of the following ones are tried (at least one in
     sixteen), so that photographs, archives and noise cost next to nothing.
     """
 
     def __init__(self) -> None:
-        self._context: Any = None
         self._failures = 0
         self._skip = 0
 
@@ -53,17 +62,14 @@ class Compressor:
         if self._skip:
             self._skip -= 1
             return None
-        if self._context is None:
-            import zstandard
-
-            self._context = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False)
+        context = _context()
         if size > 4 * _PROBE:
             middle = size // 2
-            sample = self._context.compress(data[middle : middle + _PROBE])
+            sample = context.compress(data[middle : middle + _PROBE])
             if len(sample) > WORTH * _PROBE:
                 self._refuse()
                 return None
-        frame: bytes = self._context.compress(data)
+        frame: bytes = context.compress(data)
         if len(frame) > WORTH * size:
             self._refuse()
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from blake3 import blake3
 from hypothesis import given
@@ -144,3 +146,13 @@ def test_recipes(chunks: list[tuple[bytes, int]]) -> None:
 @given(st.binary(min_size=32, max_size=32), st.sampled_from(Algorithm))
 def test_digests_are_written_and_read(raw: bytes, algorithm: Algorithm) -> None:
     assert parse_digest(format_digest(algorithm, raw)) == (algorithm, raw)
+
+
+def test_threads_may_share_a_compressor() -> None:
+    compressor = Compressor()
+    texts = [memoryview(b"%d some text; " % number * 20_000) for number in range(64)]
+    with ThreadPoolExecutor(4) as pool:
+        frames = list(pool.map(compressor.compress, texts))
+    assert [
+        frame and decompress(frame, len(text)) for frame, text in zip(frames, texts, strict=True)
+    ] == texts
