@@ -177,14 +177,33 @@ def _at_exit() -> None:
     state, code = "finished", 0
     if _endings.state is not None:
         state, code = _endings.state
-    elif sys.exc_info()[0] is not None:  # in a worker process whose function raised
+    elif sys.exc_info()[0] is not None:  # in a worker process whose function raised, up to Python 3.12
         state, code = ending_of(*sys.exc_info()[:2])
+    elif _worker_status():
+        state, code = "failed", _worker_status()
     elif _endings.exit_code is not None and _endings.rows_at_exit == _rows():
         # Rows logged since mean that the SystemExit was caught and the program went on.
         code = _endings.exit_code
         state = "failed" if code else "finished"
     for run in reversed(list(_endings.runs)):
         run.end(state, code)
+
+
+def _worker_status() -> int:
+    """Return the exit status of a worker process that multiprocessing is about to end, from Python 3.13 on.
+
+    By then the exception is gone, and the only place that knows is a variable of the function that called us.
+    """
+    frame = sys._getframe()
+    outer: FrameType | None = frame
+    while outer is not None:
+        name = outer.f_code.co_name
+        if outer.f_globals.get("__name__") == "multiprocessing.popen_fork" and name == "_launch":
+            return _exit_status(outer.f_locals.get("code"))
+        if name == "_bootstrap":
+            return 0
+        outer = outer.f_back
+    return 0
 
 
 def _rows() -> int:

@@ -17,6 +17,7 @@ from artline.runs import current, endings, notices
 from artline.runs.config import flatten, parse_config
 from artline.runs.earlier import Earlier, find_earlier, journal_folder
 from artline.runs.host import describe_host, describe_process
+from artline.runs.journal import JournalWriter
 from artline.runs.names import new_id, new_name
 from artline.runs.records import Start
 from artline.runs.run import Run, check_tags
@@ -114,9 +115,8 @@ def _begin(
     )
     try:
         files.mkdir(parents=True, exist_ok=True)
-        journals.mkdir(parents=True, exist_ok=True)
         recorder = Recorder(
-            journals / f"{writer}.journal",
+            _create(journals / f"{writer}.journal"),
             start,
             flush_interval=settings.flush_interval,
             heartbeat_interval=settings.heartbeat_interval,
@@ -151,6 +151,15 @@ def _begin(
         notices.say(f"run {run.name} ({run.id}) {verb} in project {run.project}, kept in {settings.root}")
     _attach(run)
     return run
+
+
+def _create(path: Path) -> JournalWriter:
+    """Create a journal and its folder; a reader may remove an empty folder between the two."""
+    for _ in range(10):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return JournalWriter(path)
+    return JournalWriter(path)
 
 
 def _attach(run: Run) -> None:

@@ -52,7 +52,7 @@ class Recorder:
 
     def __init__(
         self,
-        path: Path,
+        writer: JournalWriter,
         start: Start,
         *,
         flush_interval: float,
@@ -67,7 +67,7 @@ class Recorder:
         self._label = f"run {start.run_id}"
         self._flush_interval = flush_interval
         self._heartbeat_interval = heartbeat_interval
-        self._writer = JournalWriter(path)
+        self._writer = writer
         self._start = start
         self._orders = {"history": 0, "system": 0}
         self._step_values: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from livescript import (
 
 import artline as art
 from artline.runs import records
+from artline.runs.journal import JournalWriter
 from artline.runs.recorder import Recorder
 from artline.runs.rows import RowQueue
 
@@ -64,7 +65,7 @@ def test_a_queue_that_nobody_empties_stays_bounded(monkeypatch: pytest.MonkeyPat
 def make_recorder(path: Path, **options: Any) -> Recorder:
     process = records.Process(1, 1, "", "", "h")
     start = records.Start("local", "p", "r", "w", 1, 0.0, process, {})
-    return Recorder(path, start, flush_interval=0.01, heartbeat_interval=60.0, **options)
+    return Recorder(JournalWriter(path), start, flush_interval=0.01, heartbeat_interval=60.0, **options)
 
 
 END = records.Finish("finished", 0, 1.0, 1.0)
