@@ -65,6 +65,7 @@ def undelete_version(store: ArtifactStore, record: VersionRecord) -> VersionReco
         for digests in _needed(store, record):
             missing = store.content.missing(digests, writer.lease)
             if missing:
+                writer.lease.release()
                 raise _collected(record)
         version = artifact_version.c
         with store.catalog.write() as conn:
@@ -75,6 +76,7 @@ def undelete_version(store: ArtifactStore, record: VersionRecord) -> VersionReco
             record_event(conn, record.id, "undeleted", {})
             if find_version(conn, record.artifact_id, LATEST) is None:
                 _point_latest(conn, record.artifact_id)
+            writer.lease.release(conn)
             return load_version(conn, record.id)
 
 

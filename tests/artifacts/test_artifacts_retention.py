@@ -84,6 +84,18 @@ def test_deleted_content_goes_and_what_is_left_stays_whole(store: ArtifactStore,
     assert log(store, "gone", again=b"1").version == "v1"
 
 
+def test_a_version_deleted_again_after_it_came_back_can_be_collected(store: ArtifactStore) -> None:
+    gone = log(store, "gone", own=os.urandom(3000))
+    blob = gone.get_entry("own").blob
+    assert blob is not None
+    gone.delete()
+    store.undelete("gone:v0", project="p")
+    store.delete("gone:v0", project="p")
+    for _ in range(3):
+        collect(store, grace=NOW, dry_run=False)
+    assert store.content.missing([blob.digest]) == {blob.digest}
+
+
 def test_a_draft_in_progress_keeps_what_it_stored(store: ArtifactStore, tmp_path: Path) -> None:
     draft = Artifact("peds", "dataset", store=store)
     draft.add_stream(io.BytesIO(b"draft" * 1000), "a")
