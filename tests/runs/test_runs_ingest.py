@@ -315,6 +315,19 @@ def test_many_rows_fill_chunks_in_order(store: RunStore, store_root: Path) -> No
         assert list(sizes) == [CHUNK_ROWS, CHUNK_ROWS, 100]
 
 
+def test_ten_thousand_keys_in_one_row(local: RunStore, store_root: Path) -> None:
+    writer = Writer(store_root)
+    for step in range(3):
+        writer.rows({f"k{at}": [at + step / 4] for at in range(10_000)}, "d" * 10_000)
+        local.ingest()
+    run = local.get("p", "r1")
+    rows = local.history(run)
+    assert [len(row) for row in rows] == [10_003] * 3
+    assert all(row[f"k{at}"] == at + row["_step"] / 4 for row in rows for at in range(10_000))
+    assert [row["k77"] for row in local.scan_history(run, ["k77"])] == [77.0, 77.25, 77.5]
+    assert len(run.summary) == 10_000
+
+
 def test_odd_names_and_texts_are_kept(store: RunStore, store_root: Path) -> None:
     long_key = "k" * 5000
     writer = Writer(store_root, name="nul\x00here", notes="lone \ud800 surrogate", tags=["é\x00"])
