@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import threading
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -347,8 +348,9 @@ def sweep_staging(folder: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             status = os.fstat(descriptor)
-            # An empty one may be just made and about to be locked; one without a name was renamed since.
-            if status.st_size and os.path.samestat(status, os.stat(entry.path)):
+            # A new empty one may be about to be locked; one that has another name by now was renamed.
+            unused = status.st_size > 0 or status.st_mtime < time.time() - 60
+            if unused and os.path.samestat(status, os.stat(entry.path)):
                 os.unlink(entry.path)
                 removed += 1
         except OSError:

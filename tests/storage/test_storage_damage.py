@@ -266,7 +266,7 @@ with store.writer() as writer:
         blob = writer.add_bytes(b"after the crash")
         writer.flush()
     assert store.read(blob.digest) == b"after the crash"
-    assert os.listdir(store.staging()) == []
+    assert sum(path.stat().st_size for path in store.staging().iterdir()) == 0
     store.catalog.close()
 
 
