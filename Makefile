@@ -22,7 +22,7 @@ lint: ## ruff, mypy --strict, and the layers
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/lint-imports
+	.venv/bin/lint-imports --no-logo
 
 format: ## let ruff format and sort
 	@tools/environment dev
