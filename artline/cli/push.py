@@ -69,6 +69,7 @@ def push(
     from artline.cli.values import count, read_metadata, size, split_aliases
     from artline.runs.push import push as push_path
     from artline.settings import load_settings
+    from artline.storage.arena import WINDOW
 
     collection, aliases = split_aliases(name)
     settings = load_settings(project=project, console=False)
@@ -76,7 +77,8 @@ def push(
 
     def watch(draft: Artifact) -> Progress:
         def saved() -> int:
-            return draft.stats.bytes - draft.stats.new_bytes if draft.stats else 0
+            # What still waits in the writer's window is not known to be new yet.
+            return draft.stats.bytes - draft.stats.new_bytes - WINDOW if draft.stats else 0
 
         bars.append(Progress(f"push {collection}", saved=saved, quiet=settings.quiet))
         bars[0].measure(path)

@@ -11,11 +11,14 @@ from artline.cli.options import json_option
 @command(
     "sync",
     examples=["art sync", "art sync /mnt/node7/artline"],
-    exits=[1, 3, 7],
-    meanings={1: "a journal is damaged: what could be read of it was taken in"},
+    exits=[1, 3, 6, 7],
+    meanings={
+        1: "a journal is damaged: what could be read of it was taken in",
+        6: "another run of the same id is here; everything else was taken in",
+    },
     shape="""
 {"records": int, "bytes": int, "runs": ["entity/project/id"], "files": int, "remaining": int,
- "damaged": [{"path": str, "offset": int, "reason": str}]}
+ "clashing": ["entity/project/id"], "damaged": [{"path": str, "offset": int, "reason": str}]}
 """,
 )
 @click.argument("path", required=False, type=click.Path())
@@ -40,6 +43,7 @@ def sync(path: str | None, as_json: bool) -> None:
                 "runs": report.runs,
                 "files": report.files,
                 "remaining": report.remaining,
+                "clashing": report.clashing,
                 "damaged": report.damages,
             }
         )
@@ -49,7 +53,9 @@ def sync(path: str | None, as_json: bool) -> None:
         taken = f"{count(report.records, 'record')} ({size(report.size)}) of {count(len(report.runs), 'run')}"
         files = f", {count(report.files, 'file')}" if report.files else ""
         print(f"{taken}{files} taken in, {count(report.remaining, 'journal')} left")
+        for run in report.clashing:
+            note(f"left where it is: {run}, as this store has another run of that name")
         for damage in report.damages:
             note(f"damaged: {damage}")
-    if report.damages:
-        raise click.exceptions.Exit(1)
+    if report.damages or report.clashing:
+        raise click.exceptions.Exit(1 if report.damages else 6)

@@ -200,6 +200,15 @@ def test_sync_takes_in_and_says_so(run: str, tmp_path: Path, monkeypatch: pytest
     call("sync", "absent", code=3)
 
 
+def test_sync_leaves_a_run_whose_id_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for store in ("elsewhere", "store"):
+        monkeypatch.setenv("ART_HOME", str(tmp_path / store))
+        make_run(store, id="same")
+        ask("sync")
+    assert ask("sync", tmp_path / "elsewhere", code=6)["clashing"] == ["local/demo/same"]
+    assert ask("runs", "show", "demo/same")["name"] == "store"
+
+
 SCRIPT = """
 import sys
 import artline
