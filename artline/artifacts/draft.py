@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from artline.artifacts.paths import check_link_target, check_paths, fold, parents
 from artline.artifacts.shards import EntryKind, Row
-from artline.errors import InvalidPathError
+from artline.errors import InvalidPathError, StoreFullError
 
 __all__ = ["Draft"]
 
@@ -129,13 +129,19 @@ class Draft:
         self._db.execute("SAVEPOINT adding")
         try:
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK TO adding")
+            self._db.execute("RELEASE adding")
+        except BaseException as error:
+            with suppress(sqlite3.OperationalError):  # a full disk may have undone it all by itself
+                self._db.execute("ROLLBACK TO adding")
+                self._db.execute("RELEASE adding")
             self.count = count
             self._recent_folders.clear()
+            if isinstance(error, sqlite3.OperationalError):
+                raise StoreFullError(
+                    f"the draft's temporary table cannot grow: {error}. Free space in the folder for "
+                    "temporary files, or name another one in SQLITE_TMPDIR"
+                ) from error
             raise
-        finally:
-            self._db.execute("RELEASE adding")
 
     def _insert(self, batch: Sequence[Row], overwrite: bool) -> None:
         paths = [row[0] for row in batch]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from artline.artifacts.draft import Draft
 from artline.artifacts.paths import fold, parents
 from artline.artifacts.shards import EntryKind, Row
-from artline.errors import InvalidPathError
+from artline.errors import InvalidPathError, StoreFullError
 
 
 def file(path: str, content: bytes = b"x") -> Row:
@@ -102,6 +102,20 @@ def test_a_call_that_fails_leaves_nothing_behind(draft: Draft) -> None:
         draft.add_many(batches())
     assert all_paths(draft) == ["keep"]
     draft.add(file("deep"))
+    assert draft.count == 2
+
+
+def test_a_full_temporary_folder_is_named_and_leaves_the_draft_as_it_was(draft: Draft) -> None:
+    draft.add(file("keep"))
+    draft._db.execute("PRAGMA max_page_count = 20")
+    with pytest.raises(StoreFullError, match="SQLITE_TMPDIR"):
+        draft.add_many(
+            [[file(f"f/{index}") for index in range(start, start + 500)] for start in range(0, 5000, 500)]
+        )
+    assert all_paths(draft) == ["keep"]
+    assert draft.count == 1
+    draft._db.execute("PRAGMA max_page_count = 1000000")
+    draft.add(file("f"))
     assert draft.count == 2
 
 

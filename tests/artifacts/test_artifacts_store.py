@@ -16,6 +16,7 @@ from artline.errors import (
     IntegrityError,
     InvalidPathError,
     ProtectedError,
+    SourceChangedError,
     SourceNotFoundError,
     UsageError,
 )
@@ -186,6 +187,24 @@ def test_a_file_name_that_is_not_utf8_is_refused_and_nothing_is_added(
     with pytest.raises(InvalidPathError, match="not UTF-8"):
         artifact.add_dir(tree)
     assert list(artifact.files()) == []
+
+
+def test_a_file_that_vanishes_while_its_folder_is_added_is_named(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    for index in range(2500):
+        (top / f"{index:04d}").write_text(str(index))
+
+    def progress(files: int, size: int) -> None:
+        (top / "2400").unlink(missing_ok=True)
+
+    artifact = Artifact("peds", "dataset", store=store)
+    with pytest.raises((SourceNotFoundError, SourceChangedError), match="2400"):
+        artifact.add_dir(top, progress=progress)
+    assert list(artifact.files()) == []
+    assert artifact.add_dir(top) == 2499
 
 
 def test_a_draft_of_a_version_changes_only_what_is_changed(store: ArtifactStore, tree: Path) -> None:
