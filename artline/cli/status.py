@@ -62,10 +62,12 @@ def status(as_json: bool) -> None:
         [[n, number(v) or dim("-"), dim(settings.sources[n])] for n, v in values.items()],
     )
     print()
-    if figures is None:
-        print(f"no store in {settings.root} yet: the first run or art push makes it")
-        return
     orphaned = f", {len(waiting.orphans)} of runs that are gone (art sync)" if waiting.orphans else ""
+    journals = f"{count(waiting.journals)} waiting ({size(waiting.size)}){orphaned}"
+    if figures is None:
+        print(f"no store in {settings.root} yet: the first reader or art push makes it")
+        print_fields({"journals": journals})
+        return
     print_fields(
         {
             "artline": __version__,
@@ -82,6 +84,6 @@ def status(as_json: bool) -> None:
             ),
             "size": f"{size(figures.logical_bytes)} in versions, {size(figures.stored_bytes)} stored "
             f"({size(figures.content_bytes)} before compression)",
-            "journals": f"{count(waiting.journals)} waiting ({size(waiting.size)}){orphaned}",
+            "journals": journals,
         }
     )

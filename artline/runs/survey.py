@@ -1,4 +1,4 @@
-"""What a store holds, in figures, without changing or making anything."""
+"""What a store holds, in figures; a store that does not exist is not made."""
 
 from __future__ import annotations
 
@@ -87,12 +87,23 @@ def waiting_journals(settings: Settings) -> Waiting:
     """
     if not (settings.root / "journal").is_dir():
         return Waiting(0, 0, ())
+    if not store_exists(settings):  # then nothing of any journal has been taken in
+        from artline.runs.journals import find_journals
+
+        files = list(find_journals(settings.root / "journal"))
+        limit = _orphan_limit(settings)
+        gone = tuple(file.path for file in files if file.modified < limit)
+        return Waiting(len(files), sum(file.size for file in files), gone)
     from artline.runs.store import RunStore
 
     found = [journal for journal in RunStore.open(settings).journals() if journal.waiting > 0]
-    limit = time.time() - max(300.0, 10 * settings.heartbeat_interval)
+    limit = _orphan_limit(settings)
     orphans = [journal.path for journal in found if _changed(journal.path) < limit]
     return Waiting(len(found), sum(journal.waiting for journal in found), tuple(orphans))
+
+
+def _orphan_limit(settings: Settings) -> float:
+    return time.time() - max(300.0, 10 * settings.heartbeat_interval)
 
 
 def _changed(path: Path) -> float:

@@ -293,7 +293,12 @@ def test_status_tells_without_making_anything(store_root: Path, run: str) -> Non
     seen = ask("status")
     assert seen["settings"]["project"] == {"value": "demo", "source": "$ART_PROJECT"}
     assert seen["settings"]["mode"]["source"] == "default"
-    assert seen["store"] is None or seen["store"]["runs"] == 0
+    assert seen["store"] is None
+    assert seen["journals"]["journals"] == 1
+    assert seen["journals"]["size"] > 0
+    assert "1 waiting" in call("status").stdout
+    assert ask("doctor")["ok"] is True
+    assert not (store_root / "catalog.db").exists()
     ask("sync")
     seen = ask("status")
     assert seen["store"]["runs"] == 1
