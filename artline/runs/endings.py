@@ -187,6 +187,11 @@ def _at_exit() -> None:
         state = "failed" if code else "finished"
     for run in reversed(list(_endings.runs)):
         run.end(state, code)
+    if _endings.state is not None and code == INTERRUPTED:
+        # The interpreter now ends by SIGINT itself, as shells expect, unless code from text ran since (any
+        # thread that defined a dataclass); it goes by what such code raised last.
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
 
 
 def _worker_status() -> int:

@@ -283,10 +283,15 @@ class Run:
     ) -> Artifact:
         """Resolve an artifact (``name:version-or-alias``) and record it as an input of this run.
 
-        Raises ArtifactNotFoundError, and UsageError when it is of another type.
+        Where an ``art.lock`` pins the name, the pinned version is used, and a line says so. Raises
+        ArtifactNotFoundError, UsageError when it is of another type, and IntegrityError when the pinned
+        version has another digest.
         """
         self._require_open("use_artifact")
-        wanted = artifact_or_name if isinstance(artifact_or_name, str) else artifact_or_name.qualified_name
+        if isinstance(artifact_or_name, str):
+            wanted = self._pinned(artifact_or_name)
+        else:
+            wanted = artifact_or_name.qualified_name
         found = self._artifacts().use(
             wanted, project=self.project, entity=self.entity, run=self.path, type=type, use_as=use_as
         )
@@ -408,6 +413,14 @@ class Run:
 
             self._store = ArtifactStore.open(self.settings)
         return self._store
+
+    def _pinned(self, name: str) -> str:
+        from artline.artifacts.pins import LOCK_FILE, pinned_ref
+
+        wanted, pin = pinned_ref(name, project=self.project, entity=self.entity)
+        if pin is not None and not self.settings.quiet:
+            notices.say(f"{name} is {pin.name}:{pin.version}, pinned by {LOCK_FILE}")
+        return wanted
 
     def _draft_of(self, path: Path, name: str | None, kind: str | None) -> Artifact:
         from artline.artifacts.artifact import Artifact

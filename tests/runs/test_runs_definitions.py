@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artline.errors import UsageError
@@ -164,6 +164,7 @@ def test_definitions_survive_json() -> None:
     assert again.resolve("abc") == found.resolve("abc")
 
 
+@settings(deadline=None)
 @given(
     values=st.lists(st.lists(st.floats(-1e9, 1e9) | st.just(math.nan), min_size=1, max_size=5), max_size=6),
     cut=st.integers(0, 6),

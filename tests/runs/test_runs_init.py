@@ -286,6 +286,20 @@ def test_artifacts_are_logged_and_used_by_the_run(store_root: Path) -> None:
     assert sorted(edge.role for edge in edges) == ["input", "input", "output", "output", "output"]
 
 
+def test_a_lock_decides_which_version_is_used(store_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from artline.artifacts.pins import Lock, pin_of, write_lock
+
+    with init("p", settings={**QUIET, "quiet": False}) as run:
+        for text in ("one", "two"):
+            Path("a.txt").write_text(text)
+            logged = run.log_artifact("a.txt", name="x")
+            if text == "one":
+                write_lock("art.lock", Lock((pin_of(logged),)))
+        assert run.use_artifact("x:latest").version == "v0"
+        assert run.use_artifact("x:v1").version == "v1"
+    assert capsys.readouterr().err.count("x:latest is x:v0, pinned by art.lock") == 1
+
+
 def test_artifacts_belong_to_the_store_of_the_run(store_root: Path, tmp_path: Path) -> None:
     Path("a.txt").write_text("a")
     with init("p", settings={**QUIET, "root": str(tmp_path / "other")}) as run:

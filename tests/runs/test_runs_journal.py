@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artline.errors import IntegrityError, StoreTooNewError
@@ -98,6 +98,7 @@ def row_records(draw: st.DrawFn) -> records.Rows:
     return records.Rows(stream, keys, types, steps, times, columns, orders)
 
 
+@settings(deadline=None)
 @given(items=st.lists(row_records(), max_size=6))
 def test_rows_of_any_types_come_back_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, items: list[records.Rows]
@@ -167,6 +168,7 @@ def test_a_journal_cut_at_any_byte_yields_exactly_the_whole_frames_before_the_cu
         assert reader.offset == max([frames[n].end for n in expected], default=16 if size >= 16 else 0)
 
 
+@settings(deadline=None)
 @given(at=st.integers(0), flip=st.integers(1, 255))
 def test_a_changed_byte_stops_the_reader_before_its_frame(
     tmp_path_factory: pytest.TempPathFactory, at: int, flip: int
