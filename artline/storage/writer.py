@@ -57,7 +57,8 @@ _ATTEMPTS = 3
 class WriteStats:
     """What a writer has seen and stored so far; sizes in bytes.
 
-    ``new_bytes`` is the content that the store lacked, ``stored_bytes`` what it takes in packs.
+    ``new_bytes`` is the content that the store lacked, without recipes and manifests; ``stored_bytes`` is
+    what was written to packs.
     """
 
     files: int = 0
@@ -306,7 +307,7 @@ class ContentWriter:
                 parts += (encode_block_header(kind, Codec.ZSTD, size, frame, digest), frame)
                 place(digest, kind, Codec.ZSTD, size, len(frame))
                 stored += len(frame)
-            new += size
+            new += size if kind == Kind.DATA else 0
             count += 1
         if first < last:
             parts.append(view[first:last])
@@ -358,7 +359,7 @@ class ContentWriter:
         for block in blocks:
             sink.place(block.digest, block.kind, block.codec, block.raw_size, len(block.stored))
             parts += (block.header, block.stored)
-            self.stats.new_bytes += block.raw_size
+            self.stats.new_bytes += block.raw_size if block.kind == Kind.DATA else 0
             self.stats.stored_bytes += BLOCK_SIZE + len(block.stored)
         self.stats.new_chunks += len(blocks)
         written = sink.write(parts)
