@@ -74,6 +74,9 @@ def test_push_says_what_is_new_and_what_is_not(two: Path) -> None:
     assert again["version"]["version"] == "v1"
     assert again["new_bytes"] == 0
     assert again["deduplicated_bytes"] == again["bytes"] == 11
+    Path("data", "new.txt").write_text("new", encoding="utf-8")
+    more = ask("push", "data", "digits")
+    assert (more["bytes"], more["new_bytes"], more["deduplicated_bytes"]) == (14, 3, 11)
 
 
 def test_push_of_a_file_and_of_a_reference(data: Path) -> None:
