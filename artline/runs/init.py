@@ -104,6 +104,7 @@ def _begin(
     earlier = _earlier(settings, run_id, resume)
     run_id = run_id or new_id()
     attempt = 1 if earlier is None else earlier.attempt + 1
+    sharing = settings.mode == "shared"  # every writer of a shared run counts its own steps
     info = _info(settings, given, earlier)
     files = Path(folder).absolute() if folder is not None else runs_folder / run_id / "files"
     if folder is not None:
@@ -120,7 +121,7 @@ def _begin(
             start,
             flush_interval=settings.flush_interval,
             heartbeat_interval=settings.heartbeat_interval,
-            first_step=0 if earlier is None else earlier.next_step,
+            first_step=earlier.next_step if earlier is not None and (resume or not sharing) else 0,
             summary=None if earlier is None else earlier.summary,
         )
     except OSError as error:

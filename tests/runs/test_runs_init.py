@@ -231,6 +231,7 @@ def test_shared_mode_adds_a_writer_to_a_run(store_root: Path) -> None:
     found = journals(store_root)
     assert {path.parent.name for path in found} == {"shared"}
     assert sorted(history_of(path)[0]["rank"] for path in found) == [0, 1, 2]
+    assert [history_of(path)[0]["_step"] for path in found] == [0, 0, 0]
 
 
 def test_disabled_costs_nothing(store_root: Path) -> None:
