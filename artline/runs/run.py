@@ -314,12 +314,16 @@ class Run:
             self._state, self._exit_code = state, exit_code
             self._ending_thread = threading.get_ident()
             deadline = time.monotonic() + FINISH_TIMEOUT
-            for companion in self._companions:
-                companion.stop(max(0.1, min(10.0, deadline - time.monotonic())))
+            impatience = self._stop_companions(deadline)
             runtime = time.monotonic() - self._clock
             self._last = Finish(state, exit_code, time.time(), runtime)  # type: ignore[arg-type]  # one of three
             self._queue.close(f"run {self.path} has ended ({state}); nothing can be logged to it any more")
-            complete = self._recorder.finish(self._last, max(1.0, deadline - time.monotonic()))
+            patience = 5.0 if impatience is not None else max(1.0, deadline - time.monotonic())
+            try:
+                complete = self._recorder.finish(self._last, patience)
+            except KeyboardInterrupt as error:
+                impatience = error
+                complete = self._recorder.finish(self._last, 5.0)
         current.leave(self)
         endings.forget(self)
         if not (self.settings.quiet if quiet is None else quiet):
@@ -331,6 +335,19 @@ class Run:
         self._ending_thread = 0
         for action in self._when_finished:
             action(state)
+        if impatience is not None:
+            raise impatience
+
+    def _stop_companions(self, deadline: float) -> BaseException | None:
+        """Stop what works beside the run; return the interruption (a second Ctrl-C) that cut this short."""
+        impatience: BaseException | None = None
+        for companion in self._companions:
+            left = 10.0 if impatience is None else 1.0
+            try:
+                companion.stop(max(0.1, min(left, deadline - time.monotonic())))
+            except BaseException as error:  # noqa: BLE001  # raised again once the run is safe
+                impatience = error
+        return impatience
 
     def _wait_for_the_rest(self) -> None:
         """Let the recorder come to its end although an earlier call was interrupted (a second Ctrl-C)."""

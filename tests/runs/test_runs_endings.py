@@ -303,3 +303,25 @@ def test_this_process_counts_as_alive() -> None:
     from artline.runs.liveness import is_alive
 
     assert is_alive(describe_process()) is True
+
+
+def test_an_impatient_second_ctrl_c_still_leaves_a_whole_journal(store_root: Path) -> None:
+    done = run_script(
+        """
+        import threading
+        run = art.init(project="p", settings={"stats_interval": 60})
+        class Impatient:
+            def stop(self, timeout):
+                os.kill(os.getpid(), signal.SIGINT)
+                threading.Event().wait(30)
+            def abandon(self):
+                pass
+        run.attach(Impatient())
+        run.log({"a": 1})
+        raise KeyboardInterrupt
+        """,
+        code=-2,
+    )
+    assert "KeyboardInterrupt" in done.stderr
+    assert history_of(only(store_root)) == [{"_step": 0, "a": 1}]
+    assert finish_of(only(store_root)) == ("killed", 130)
