@@ -225,19 +225,19 @@ def _identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm) -> dict[st
     with catalog.read() as connection:
         known = connection.scalar(sa.select(schema.store_meta.c.value).where(key))
     if known is not None and not isinstance(bucket, LocalBucket):
-        return _parse(known, catalog.place)  # a remote bucket is compared when it is checked, not each time
+        return parse_identity(known, catalog.place)  # fsck compares a remote bucket's, not every opening
     stored = bucket.read(STORE_FILE).decode() if bucket.exists(STORE_FILE) else None
     if known is None:
         text = stored or json.dumps(_new_identity(algorithm), indent=2) + "\n"
-        _parse(text, bucket.url)
+        parse_identity(text, bucket.url)
         with catalog.write() as connection:
             insert = catalog.upsert(schema.store_meta).values(key="store", value=text)
             connection.execute(insert.on_conflict_do_nothing())
             known = connection.scalar(sa.select(schema.store_meta.c.value).where(key))
-    identity = _parse(str(known), catalog.place)
+    identity = parse_identity(str(known), catalog.place)
     if stored is None and not bucket.create(STORE_FILE, str(known).encode()):
         stored = bucket.read(STORE_FILE).decode()
-    if stored is not None and _parse(stored, bucket.url)["id"] != identity["id"]:
+    if stored is not None and parse_identity(stored, bucket.url)["id"] != identity["id"]:
         raise UsageError(
             f"the bucket {bucket.url} belongs to another store than the catalog {catalog.place}. "
             "Check ART_CATALOG and ART_BUCKET"
@@ -256,7 +256,8 @@ def _new_identity(algorithm: Algorithm) -> dict[str, Any]:
     }
 
 
-def _parse(text: str, place: str) -> dict[str, Any]:
+def parse_identity(text: str, place: str) -> dict[str, Any]:
+    """Read ``store.json``. Raises IntegrityError, or StoreTooNewError for a later format."""
     try:
         identity = json.loads(text)
         version = identity["version"]

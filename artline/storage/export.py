@@ -31,6 +31,7 @@ __all__ = ["Export", "ExportStats", "export"]
 
 _BATCH = 2048
 _BUFFERS = 4
+_WRITERS = 2  # creating a file is the kernel's work, and it has more than one core
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class _Exporter:
         self._pool = ArenaPool(_BUFFERS)
         self._folders: set[str] = set()
         self._suffix = uuid.uuid4().hex[:12]
-        self._number = 0
+        self._numbers = itertools.count()
 
     def run(self, batch: list[Export]) -> None:
         small: defaultdict[bytes, list[Export]] = defaultdict(list)
@@ -96,18 +97,31 @@ class _Exporter:
         for digest in wanted:
             if digest not in found:
                 raise self._store.absent(digest)
-        for stretch, data, arena in self._fetched(stretches(found.values())):
-            files = size = 0
-            for location in stretch.locations:
-                content = payload(self._store, stretch, data, location)
-                if self._hash(content).digest() != location.digest:
-                    raise self._store.damaged(location, "its content does not match the digest")
-                for item in wanted[location.digest]:
-                    self._write(item, content)
-                    files += 1
-                    size += len(content)
-            self._pool.give(arena)
-            self._count(files, size)
+        with ThreadPoolExecutor(_WRITERS, "artline-write") as writers:
+            for stretch, data, arena in self._fetched(stretches(found.values())):
+                share = -(-len(stretch.locations) // _WRITERS)
+                tasks = [
+                    writers.submit(self._write_part, wanted, stretch, data, start, start + share)
+                    for start in range(0, len(stretch.locations), share)
+                ]
+                done = [task.result() for task in tasks]
+                self._pool.give(arena)
+                self._count(sum(files for files, _ in done), sum(size for _, size in done))
+
+    def _write_part(
+        self, wanted: dict[bytes, list[Export]], stretch: Stretch, data: memoryview, start: int, end: int
+    ) -> tuple[int, int]:
+        """Write the files of some blocks of a stretch; return how many, and their bytes."""
+        files = size = 0
+        for location in stretch.locations[start:end]:
+            content = payload(self._store, stretch, data, location)
+            if self._hash(content).digest() != location.digest:
+                raise self._store.damaged(location, "its content does not match the digest")
+            for item in wanted[location.digest]:
+                self._write(item, content)
+                files += 1
+                size += len(content)
+        return files, size
 
     def _fetched(self, wanted: Iterator[Stretch]) -> Iterator[tuple[Stretch, memoryview, Arena]]:
         """Yield stretches with their bytes and the arena to be given back; the next are on their way."""
@@ -186,12 +200,8 @@ class _Exporter:
             if folder not in self._folders:
                 os.makedirs(folder or ".", exist_ok=True)
                 self._folders.add(folder)
-            self._number += 1
-            path = (
-                f"{folder}/.{self._suffix}.{self._number}.part"
-                if folder
-                else f".{self._suffix}.{self._number}.part"
-            )
+            number = next(self._numbers)
+            path = f"{folder}/.{self._suffix}.{number}.part" if folder else f".{self._suffix}.{number}.part"
             mode = 0o666 if item.mode is None else stat.S_IMODE(item.mode)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         except OSError as error:

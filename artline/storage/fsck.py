@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from artline.errors import IntegrityError, NotFoundError, StoreTooNewError
 from artline.storage import index, schema
+from artline.storage.content import STORE_FILE, parse_identity
 from artline.storage.pack import (
     BLOCK_SIZE,
     ENTRY,
@@ -78,6 +79,7 @@ def check_packs(
     called with the number of packs and bytes since the last call.
     """
     report = PackReport(full=full)
+    _check_identity(content, report)
     objects = dict(content.bucket.list("packs/"))
     last = 0
     while True:
@@ -107,6 +109,18 @@ def check_packs(
                 del objects[object_name(name)]
     report.orphans = sorted(objects)
     return report
+
+
+def _check_identity(content: ContentStore, report: PackReport) -> None:
+    try:
+        identity = parse_identity(content.bucket.read(STORE_FILE).decode(), content.bucket.url)
+    except (NotFoundError, IntegrityError, StoreTooNewError) as error:
+        report.problems.append(error.message)
+        return
+    if identity["id"] != content.store_id:
+        report.problems.append(
+            f"the bucket {content.bucket.url} belongs to another store than {content.catalog.place}"
+        )
 
 
 def _check_pack(

@@ -154,6 +154,14 @@ def test_pack_of_another_store_is_left_alone(store: ContentStore, blobs: list[Bl
     assert check_packs(store).orphans == [name]
 
 
+def test_store_file_that_is_gone_or_foreign(store: ContentStore, blobs: list[Blob]) -> None:
+    text = store.bucket.read("store.json")
+    store.bucket.delete("store.json")
+    assert "store.json" in check_packs(store).problems[0]
+    store.bucket.put("store.json", text.replace(store.store_id.encode(), b"0" * 32))
+    assert "another store" in check_packs(store).problems[0]
+
+
 def test_disk_full(on_small_disk: Callable[[str], str]) -> None:
     printed = on_small_disk(
         """
