@@ -19,7 +19,7 @@ from artline.runs.values import LONGEST_TEXT, JsonText, flatten_row
 
 __all__ = ["Item", "Plan", "RowQueue"]
 
-WAKE_CELLS = 64 * 1024  # queued values that wake the recorder before its interval ends
+WAKE_CELLS = 256 * 1024  # queued values that wake the recorder before its interval ends
 MOST_CELLS = 2 * 1024 * 1024  # queued values beyond which callers wait, then drop
 LONGEST_WAIT = 2.0  # seconds a caller waits for room, at most, per outage
 KNOWN_CELLS = 200_000  # keys of all remembered plans together
