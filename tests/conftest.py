@@ -32,10 +32,12 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         for file in session.config.rootpath.glob(".coverage.*"):
             try:
                 with contextlib.closing(sqlite3.connect(file)) as data:
-                    data.execute("SELECT * FROM coverage_schema").fetchall()
+                    whole = data.execute("SELECT version FROM coverage_schema").fetchone() is not None
                     data.execute("SELECT * FROM line_bits").fetchall()
                     data.execute("SELECT * FROM arc").fetchall()
             except sqlite3.DatabaseError:
+                whole = False
+            if not whole:
                 file.unlink()
     return result
 
