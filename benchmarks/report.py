@@ -35,7 +35,7 @@ def markdown(rows: Sequence[Row], repeat: int) -> str:
         "counts only when it would survive a power cut, which is why `sync` belongs to its floor.",
         "",
         f"Machine: {machine()}. Each figure taken {repeat} times or more. Load average when it ended:",
-        f"{os.getloadavg()[1]:.1f}; the bench itself makes about 1, so more means that others were at work too.",
+        f"{os.getloadavg()[1]:.1f}; the bench itself makes about 1, so more means that others were at work.",
         "",
         "| | Artline | floor on this machine | target | | peak MiB | |",
         "|---|---|---|---|---|---|---|",
