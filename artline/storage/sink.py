@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artline.storage.bucket import LocalBucket, open_staged, storage_error, sweep_staging
+from artline.storage.direct import DirectAppender
 from artline.storage.index import SealedPack
 from artline.storage.pack import (
     BLOCK_SIZE,
@@ -33,7 +34,6 @@ __all__ = ["PACK_BLOCKS", "PACK_SIZE", "PackSink"]
 
 PACK_SIZE = 64 << 20
 PACK_BLOCKS = 1 << 16
-_VECTOR = 1024  # the most buffers one writev takes on Linux
 
 
 class _Growing:
@@ -69,6 +69,7 @@ class PackSink:
         self._disk = ThreadPoolExecutor(1, "artline-pack-write")
         self._sealer = ThreadPoolExecutor(1 if local else 3, "artline-pack-seal")
         self._waiting = 2 if local else 4
+        self._appender = DirectAppender()  # only the disk thread uses it
         self._pack: _Growing | None = None
         self._sealing: deque[Future[SealedPack]] = deque()
         self._sealed: list[SealedPack] = []
@@ -92,7 +93,7 @@ class PackSink:
     def write(self, parts: Sequence[Buffer]) -> Future[None]:
         """Append buffers, which must stay unchanged until the result is there."""
         pack = self._pack or self._begin()
-        pack.written = self._disk.submit(self._write, pack.descriptor, parts)
+        pack.written = self._disk.submit(self._write, parts)
         return pack.written
 
     def seal(self) -> None:
@@ -100,7 +101,9 @@ class PackSink:
         pack, self._pack = self._pack, None
         if pack is None:
             return
-        self._sealing.append(self._sealer.submit(self._seal, pack))
+        footer = encode_footer(pack.entries, pack.position)
+        ended = self._disk.submit(self._end, footer, pack.written)
+        self._sealing.append(self._sealer.submit(self._seal, pack, ended, pack.position + len(footer)))
         while len(self._sealing) > self._waiting:
             self._sealed.append(self._sealing.popleft().result())
 
@@ -132,36 +135,34 @@ class PackSink:
         except OSError as error:
             raise storage_error(error, "a new pack", str(self._folder)) from error
         self._pack = pack
-        pack.written = self._disk.submit(self._write, pack.descriptor, [pack.header])
+        pack.written = self._disk.submit(self._start, pack)
         return pack
 
-    def _write(self, descriptor: int, parts: Sequence[Buffer]) -> None:
+    def _start(self, pack: _Growing) -> None:
+        self._appender.begin(pack.descriptor)
+        self._write([pack.header])
+
+    def _write(self, parts: Sequence[Buffer]) -> None:
         try:
-            for start in range(0, len(parts), _VECTOR):
-                _write_vector(descriptor, parts[start : start + _VECTOR])
+            self._appender.append(parts)
         except OSError as error:
             raise storage_error(error, "a pack", str(self._folder)) from error
 
-    def _seal(self, pack: _Growing) -> SealedPack:
+    def _end(self, footer: bytes, written: Future[None] | None) -> None:
+        if written is not None:
+            written.result()
+        self._write([footer])
         try:
-            if pack.written is not None:
-                pack.written.result()
-            self._write(pack.descriptor, [footer := encode_footer(pack.entries, pack.position)])
+            self._appender.finish()
+        except OSError as error:
+            raise storage_error(error, "a pack", str(self._folder)) from error
+
+    def _seal(self, pack: _Growing, ended: Future[None], size: int) -> SealedPack:
+        try:
+            ended.result()
             self._bucket.put_file(object_name(pack.name), Path(pack.path), move=True)
         except BaseException:
             pack.discard()
             raise
         os.close(pack.descriptor)
-        return SealedPack(pack.name, pack.position + len(footer), pack.entries, time.monotonic())
-
-
-def _write_vector(descriptor: int, parts: Sequence[Buffer]) -> None:
-    done, total = os.writev(descriptor, parts), sum(map(len, parts))
-    while done < total:  # a disk that fills up takes a part first
-        rest = list(parts)
-        skip = done
-        while rest and skip >= len(rest[0]):
-            skip -= len(rest.pop(0))
-        rest[0] = memoryview(rest[0])[skip:]
-        parts = rest
-        done, total = os.writev(descriptor, parts), sum(map(len, parts))
+        return SealedPack(pack.name, size, pack.entries, time.monotonic())
