@@ -20,7 +20,7 @@ from artline.artifacts.shards import (
     encode_shard,
     records,
 )
-from artline.errors import IntegrityError
+from artline.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from artline.storage.digest import Algorithm
@@ -45,6 +45,7 @@ __all__ = [
 BOUNDARY_MASK = 1023
 MIN_ROWS = 256
 MAX_ROWS = 4096
+LARGEST = 2**63 - 1  # bytes of one version, what a catalog can hold
 KEPT_SHARDS = 4  # decoded shards a reader keeps at hand
 MANIFEST_HEADER = b"artline manifest 1\n"
 
@@ -200,6 +201,11 @@ class ManifestBuilder:
             self._rows = []
         rows = sum(shard.rows for shard in self._shards)
         size = sum(shard.size for shard in self._shards)
+        if size > LARGEST:
+            raise UsageError(
+                f"the entries of this artifact claim {size:,} bytes together; the most is {LARGEST:,}. "
+                "Check the sizes of its references"
+            )
         root = Root(_digest(self._shards, self._algorithm), rows, self._files, size, tuple(self._shards))
         return Built(root.digest, self._sink(encode_root(root), root=True), rows, self._files, size)
 

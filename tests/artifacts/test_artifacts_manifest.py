@@ -21,7 +21,7 @@ from artline.artifacts.manifest import (
     encode_reference,
 )
 from artline.artifacts.shards import decode_root, decode_shard, encode_shard
-from artline.errors import IntegrityError, InvalidPathError, StoreTooNewError
+from artline.errors import IntegrityError, InvalidPathError, StoreTooNewError, UsageError
 from artline.storage.digest import Algorithm
 
 
@@ -71,7 +71,7 @@ names = st.text(
 paths = st.lists(names.filter(lambda n: n not in (".", "..")), min_size=1, max_size=3).map("/".join)
 digests = st.binary(min_size=32, max_size=32)
 contents = st.one_of(
-    st.tuples(st.sampled_from([0, 1]), st.integers(0, 2**63), digests, st.just(b"") | digests, st.just("")),
+    st.tuples(st.sampled_from([0, 1]), st.integers(0, 2**55), digests, st.just(b"") | digests, st.just("")),
     st.just((2, 0, b"", b"", "")),
     st.just((3, 0, b"", b"", "target")),
     st.tuples(
@@ -297,3 +297,9 @@ def test_kinds_have_their_numbers_for_ever() -> None:
         ("LINK", 3),
         ("REFERENCE", 4),
     ]
+
+
+def test_sizes_that_no_catalog_could_hold_are_refused() -> None:
+    rows: list[Row] = [(name, EntryKind.FILE, 2**62, bytes(32), b"", "") for name in ("a", "b")]
+    with pytest.raises(UsageError, match="claim 9,223,372,036,854,775,808 bytes together"):
+        build(Chunks(), rows)
