@@ -98,3 +98,15 @@ def test_the_readme_runs_as_written(store_root: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert Path("weights/weights.txt").read_text() == "0.25 0.75\n"
     assert "weights:v0" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["tables.md"])
+def test_a_guide_runs_as_written(name: str, store_root: Path) -> None:
+    """Its Python is one program, in order; its commands run after that, in order."""
+    text = (CHECKOUT / "docs" / name).read_text()
+    program = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    commands = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in ([sys.executable, "-W", "error", "-c", program], ["bash", "-euc", commands]):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
