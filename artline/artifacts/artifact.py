@@ -34,7 +34,8 @@ class Artifact(ArtifactIdentity):
 
     ``metadata`` and ``description`` left at None keep what an equal, earlier version has. With
     ``incremental`` the entries of the latest version are taken over when it is logged, except those that
-    the draft has itself. ``store`` is the store to write to, by default that of the current settings.
+    the draft has itself; of writers that do so at once each adds to what the one before it logged.
+    ``store`` is the store to write to, by default that of the current settings.
     """
 
     @classmethod
@@ -165,12 +166,13 @@ class Artifact(ArtifactIdentity):
     def new_draft(self) -> Artifact:
         """Return a draft with this version's entries, to change and log as the next version.
 
-        Nothing is downloaded or stored again.
+        Nothing is downloaded or stored again, and of the manifest only what the changes touch is read and
+        written: an edit takes as long as it is large, whatever the size of the version.
         """
         draft = Artifact(
             self._collection, self._type, self.description, dict(self.metadata), store=self.store
         )
-        draft.staging.load(self.manifest, self.record.id)
+        draft.staging.load(self.record.root, self.record.id)
         return draft
 
     def claim_staging(self) -> Staging:
@@ -223,12 +225,13 @@ class Artifact(ArtifactIdentity):
         return True
 
     def get(self, name: str) -> Any:
-        """Return the Table or Image that was added under ``name``, None when there is none."""
+        """Return the Table (plain, joined or partitioned) or Image added under ``name``, None without one."""
         from artline.artifacts.media import Image
         from artline.artifacts.table import Table
+        from artline.artifacts.table_groups import JoinedTable, PartitionedTable
 
         path = path_argument(name)
-        for kind in (Table, Image):
+        for kind in (Table, JoinedTable, PartitionedTable, Image):
             found = kind.from_artifact(self, path)
             if found is not None:
                 return found

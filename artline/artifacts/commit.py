@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INPUT",
     "OUTPUT",
+    "LatestMovedError",
     "Proposal",
     "add_tags",
     "commit_version",
@@ -38,6 +39,10 @@ INPUT = "input"
 OUTPUT = "output"
 
 
+class LatestMovedError(Exception):
+    """Another version has become the latest since a draft was put on top of it; the store tries again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What is to become a version. ``metadata`` is JSON text; it and ``description`` may be left open."""
@@ -52,7 +57,8 @@ class Proposal:
     run: str = ""
     aliases: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    base: int | None = None  # a version whose chunks the manifest shares; it must still be there
+    bases: tuple[int, ...] = ()  # versions whose chunks the manifest shares; they must still be there
+    on_latest: bool = False  # the last of them, or nothing where there is none, must still be the latest
 
 
 def commit_version(conn: sa.Connection, proposal: Proposal) -> tuple[int, bool]:
@@ -61,17 +67,23 @@ def commit_version(conn: sa.Connection, proposal: Proposal) -> tuple[int, bool]:
     Content that a live version of the artifact has already makes no new one: that version gets the aliases,
     tags and edge, and what changed of metadata and description is kept in its history. The artifact's row
     is locked first, so that numbers follow each other without gaps however many processes commit.
-    Raises UsageError when the artifact is of another type, ConflictError when the base has been deleted.
+    Raises UsageError when the artifact is of another type, ConflictError when the base has been deleted,
+    LatestMovedError when the proposal counts on a version that is no longer the latest.
     """
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact, artifact_version
+    from artline.artifacts.versions import find_version
 
     version = artifact_version.c
     now = time.time()
     owner = _lock_artifact(conn, proposal, now)
-    if proposal.base is not None:
-        _check_base(conn, proposal.base)
+    for base in proposal.bases:
+        _check_base(conn, base)
+    if proposal.on_latest:
+        latest = find_version(conn, owner.id, LATEST)
+        if latest is not None and latest not in proposal.bases:
+            raise LatestMovedError
     query = (
         sa.select(version.id)
         .where(

@@ -14,7 +14,7 @@ from artline.artifacts.paths import check_link_target, check_paths, fold, parent
 from artline.artifacts.shards import EntryKind, Row
 from artline.errors import InvalidPathError, StoreFullError
 
-__all__ = ["Draft"]
+__all__ = ["Draft", "clash", "occupied", "same_content"]
 
 BATCH = 2048
 CACHE_KIB = 32 * 1024
@@ -166,13 +166,10 @@ class Draft:
     def _settle_repeated(self, batch: Sequence[Row], overwrite: bool) -> None:
         for row in batch:
             present = self.get(row[0])
-            if present is None or (present[:4], present[5]) == (row[:4], row[5]):
+            if present is None or same_content(present, row):
                 continue
             if not overwrite:
-                raise InvalidPathError(
-                    f"path '{row[0]}' is in the artifact already, with other content. Remove it first, "
-                    "give another name, or pass overwrite=True"
-                )
+                raise occupied(row[0])
             self._db.execute("REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def _add_folders(self, paths: Sequence[str]) -> None:
@@ -196,13 +193,13 @@ class Draft:
                     self.count -= gone.rowcount
                     self._db.execute("DELETE FROM odd WHERE fold = ? AND path = ?", (folded, folder))
             elif present != folder:
-                raise _clash(folder, present)
+                raise clash(folder, present)
 
     def _check_everything(self) -> None:
         for query in _CLASHES:
             found = self._db.execute(query + " LIMIT 1").fetchone()
             if found:
-                raise _clash(*found)
+                raise clash(*found)
 
     def _check_rows(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -214,14 +211,14 @@ class Draft:
                 or self._one("SELECT path FROM folder WHERE fold = ?", folded)
             )
             if other is not None and not (row[1] == EntryKind.FOLDER and other == path):
-                raise _clash(path, other)
+                raise clash(path, other)
             for folder in parents([path]):
                 folded = fold(folder)
                 other = self._one("SELECT path FROM entry WHERE path = ?", folded) or self._one(
                     "SELECT path FROM odd WHERE fold = ?", folded
                 )
                 if other is not None:
-                    raise _clash(other, folder)
+                    raise clash(other, folder)
 
     def _one(self, query: str, *values: str) -> str | None:
         found = self._db.execute(query, values).fetchone()
@@ -238,7 +235,21 @@ def _odd(paths: Sequence[str]) -> list[tuple[str, str]]:
     return [(folded, path) for path in paths if (folded := fold(path)) != path]
 
 
-def _clash(path: str, other: str) -> InvalidPathError:
+def same_content(row: Row, other: Row) -> bool:
+    """Tell whether two rows of one path say the same, however their content is kept."""
+    return (row[:4], row[5]) == (other[:4], other[5])
+
+
+def occupied(path: str) -> InvalidPathError:
+    """Return the error for a path that is there already with other content."""
+    return InvalidPathError(
+        f"path '{path}' is in the artifact already, with other content. Remove it first, "
+        "give another name, or pass overwrite=True"
+    )
+
+
+def clash(path: str, other: str) -> InvalidPathError:
+    """Return the error for two paths that cannot both be restored on every system."""
     if path == other:
         return InvalidPathError(
             f"path '{path}' is both a file and a folder in the artifact. Rename one of them"

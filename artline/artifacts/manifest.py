@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -167,8 +167,30 @@ class ManifestBuilder:
         self._algorithm = algorithm
         self._rows: list[Row] = []
         self._shards: list[Shard] = []
+        self.reused: list[bytes] = []  # chunks of the shards taken over from another manifest
         self._files = 0
         self._last = ""
+
+    @property
+    def aligned(self) -> bool:
+        """Tell whether the rows until now end with a shard, so that a whole one may follow."""
+        return not self._rows
+
+    def reuse(self, shard: Shard) -> None:
+        """Append a shard of another manifest as it is, unread; only where ``aligned``.
+
+        Where a shard ends depends on nothing but its own paths, so the result is what its rows would give.
+        The last shard of a manifest ends where the rows do: only as the last one may it be used again.
+        """
+        if self._rows or shard.first <= self._last:
+            raise IntegrityError(f"the manifest shard from '{shard.first}' does not belong here")
+        self._shards.append(shard)
+        self.reused.append(shard.digest)
+        self._last = shard.last
+
+    def count_reused(self, files: int) -> None:
+        """Say how many files (rows that are no empty folders) the reused shards have together."""
+        self._files += files
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append rows; raise IntegrityError when they are out of order."""
@@ -239,8 +261,11 @@ class ChunkReader(Protocol):
 class Manifest:
     """Reads a manifest by its root chunk: all of it, a prefix, or one path, fetching only those shards."""
 
-    def __init__(self, content: ChunkReader, algorithm: Algorithm, root: bytes) -> None:
+    def __init__(
+        self, content: ChunkReader, algorithm: Algorithm, root: bytes, *, kept: int = KEPT_SHARDS
+    ) -> None:
         self._content = content
+        self._kept = kept
         self._algorithm = algorithm
         self.root_digest = root
         self.root = decode_root(content.read(root))
@@ -263,9 +288,9 @@ class Manifest:
             if shard.logical in skip:
                 continue
             if not prefix:
-                yield self._load(index)
+                yield self.load(index)
             elif shard.last >= prefix and shard.first < high:
-                part = [row for row in self._load(index) if row[0] == prefix or low <= row[0] < high]
+                part = [row for row in self.load(index) if row[0] == prefix or low <= row[0] < high]
                 if part:
                     yield part
 
@@ -275,14 +300,23 @@ class Manifest:
             for row in rows:
                 yield entry_of(row, self._algorithm)
 
+    def has_prefix(self, text: str) -> bool:
+        """Tell whether any path begins with ``text``, reading at most one shard."""
+        index = bisect_left(self._lasts, text)
+        if index >= len(self._lasts):
+            return False
+        first = self.root.shards[index].first
+        if first < text:
+            rows = self.load(index)
+            first = rows[bisect_left(rows, text, key=lambda row: row[0])][0]
+        return first.startswith(text)
+
     def row(self, path: str) -> Row | None:
         """Return the row of one path, reading one shard; None when the path is not there."""
-        index = bisect_right(self._lasts, path)
-        if index and self._lasts[index - 1] == path:
-            index -= 1
+        index = bisect_left(self._lasts, path)
         if index >= len(self._lasts) or self.root.shards[index].first > path:
             return None
-        rows = self._load(index)
+        rows = self.load(index)
         place = bisect_right(rows, path, key=lambda row: row[0]) - 1
         return rows[place] if place >= 0 and rows[place][0] == path else None
 
@@ -321,12 +355,14 @@ class Manifest:
         check_rows(rows)
         return rows
 
-    def _load(self, index: int) -> list[Row]:
-        recent = self._recent.get(index)
+    def load(self, index: int) -> list[Row]:
+        """Return the rows of the shard at a place; the latest few are kept at hand."""
+        recent = self._recent.pop(index, None)
         if recent is not None:
+            self._recent[index] = recent
             return recent
         rows = self.load_shard(self.root.shards[index])
-        while len(self._recent) >= KEPT_SHARDS:
+        while len(self._recent) >= self._kept:
             self._recent.pop(next(iter(self._recent)), None)
         self._recent[index] = rows
         return rows

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from threading import RLock
 from typing import TYPE_CHECKING, BinaryIO
 
-from artline.artifacts.draft import Draft
 from artline.artifacts.manifest import Built, Manifest, ManifestBuilder, row_of
+from artline.artifacts.overlay import Overlay
 from artline.artifacts.paths import check_path, check_paths
 from artline.artifacts.references import find_references
 from artline.artifacts.shards import EntryKind, Row
@@ -26,6 +26,9 @@ __all__ = ["Progress", "Staging"]
 # Paths of a folder that are checked together before their files are read.
 WINDOW = 1024
 
+# Shards of the version beneath that are kept at hand, some 20 MB.
+KEPT_SHARDS = 64
+
 # Called with how many files and bytes have been dealt with since the last call.
 Progress = Callable[[int, int], object]
 
@@ -39,8 +42,9 @@ class Staging:
 
     def __init__(self, content: ContentStore) -> None:
         self.content = content
-        self.draft = Draft()
-        self.base: int | None = None
+        self.draft = Overlay()
+        self.bases: tuple[int, ...] = ()  # versions whose content the draft shares
+        self._under_latest = False
         self._process = os.getpid()
         self._writer: ContentWriter | None = None
         self._lock = RLock()
@@ -111,24 +115,34 @@ class Staging:
         with self._lock:
             return self.draft.remove(path)
 
-    def load(self, manifest: Manifest, version_id: int, *, keep: bool = False) -> None:
-        """Take over the entries of a version; with ``keep`` those that the draft has already stay."""
+    def load(self, root: bytes, version_id: int, *, latest: bool = False) -> None:
+        """Put a version beneath the draft, by the root of its manifest, without reading its entries.
+
+        With ``latest`` an earlier version that was put there as the latest makes place for this one.
+        """
         with self._lock:
-            batches: Iterable[Sequence[Row]] = manifest.rows()
-            if keep:
-                batches = ([row for row in rows if self.draft.get(row[0]) is None] for rows in batches)
-            self.draft.add_many(batches)
-            self.base = version_id
+            base = Manifest(self.content, self.content.algorithm, root, kept=KEPT_SHARDS)
+            instead = latest and self._under_latest
+            self.draft.put_under(base, instead=instead)
+            self.bases = (*(self.bases[:-1] if instead else self.bases), version_id)
+            self._under_latest = latest
 
     def build(self) -> Built:
         """Write the manifest and make everything durable; the draft stays as it is."""
         with self._lock:
             builder = ManifestBuilder(self._put, self.content.algorithm)
-            for rows in self.draft.rows():
-                builder.add(rows)
+            self.draft.write(builder)
+            self._pin(builder.reused)
             built = builder.finish()
             self.writer.flush()
             return built
+
+    def _pin(self, shards: list[bytes]) -> None:
+        """Keep shards that are used again, unread, until the commit; what they name its base keeps."""
+        if shards:
+            missing = self.content.missing(shards, self.writer.lease)
+            if missing:
+                raise self.content.absent(missing.pop())
 
     def _put(self, data: bytes, *, root: bool) -> bytes:
         from artline.storage.pack import Kind

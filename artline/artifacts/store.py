@@ -9,6 +9,7 @@ from artline.artifacts.artifact import Artifact
 from artline.artifacts.commit import (
     INPUT,
     OUTPUT,
+    LatestMovedError,
     Proposal,
     add_tags,
     commit_version,
@@ -40,6 +41,7 @@ from artline.errors import ConflictError, UsageError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from artline.artifacts.staging import Staging
     from artline.settings import Settings
     from artline.storage.catalog import Catalog
     from artline.storage.content import ContentStore
@@ -356,37 +358,41 @@ class ArtifactStore:
                 f"artifact '{draft.name}' was put together in another store ({staging.content.root}). "
                 "Make it with Artifact(…, store=…) of the store it is logged to"
             )
-        if draft.incremental:
-            self._take_over_latest(draft, project, entity)
-        manifest = staging.build()
-        proposal = Proposal(
-            entity=entity,
-            project=project,
-            name=draft.collection,
-            type=draft.type,
-            manifest=manifest,
-            metadata=metadata,
-            description=draft.description,
-            run=run,
-            aliases=aliases,
-            tags=tags,
-            base=staging.base,
-        )
-        lease = staging.writer.lease
-        with self.catalog.write() as conn:
-            lease.check(conn)
-            version_id, _new = commit_version(conn, proposal)
-            lease.release(conn)
-            return load_version(conn, version_id)
+        while True:
+            if draft.incremental:
+                self._put_latest_under(staging, draft.collection, project, entity)
+            proposal = Proposal(
+                entity=entity,
+                project=project,
+                name=draft.collection,
+                type=draft.type,
+                manifest=staging.build(),
+                metadata=metadata,
+                description=draft.description,
+                run=run,
+                aliases=aliases,
+                tags=tags,
+                bases=staging.bases,
+                on_latest=draft.incremental,
+            )
+            lease = staging.writer.lease
+            try:
+                with self.catalog.write() as conn:
+                    lease.check(conn)
+                    version_id, _new = commit_version(conn, proposal)
+                    lease.release(conn)
+                    return load_version(conn, version_id)
+            except LatestMovedError:
+                continue
 
-    def _take_over_latest(self, draft: Artifact, project: str, entity: str) -> None:
+    def _put_latest_under(self, staging: Staging, name: str, project: str, entity: str) -> None:
         from artline.errors import ArtifactNotFoundError
 
         try:
-            latest = self.get(draft.collection, project=project, entity=entity)
+            latest = self.get(name, project=project, entity=entity).record
         except ArtifactNotFoundError:
             return
-        draft.claim_staging().load(latest.manifest, latest.record.id, keep=True)
+        staging.load(latest.root, latest.id, latest=True)
 
     def _place(self, project: str | None, entity: str | None) -> tuple[str, str]:
         return entity or self.settings.entity, project or self.settings.project
