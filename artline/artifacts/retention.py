@@ -162,7 +162,8 @@ def _unshared(content: ContentStore, root: bytes, needed: _DigestSet) -> int:
     shards = [shard.digest for shard in decode_root(content.read(root)).shards]
     with closing(_DigestSet()) as counted:
         for _, data in content.read_many(shards):
-            sizes = {row[3]: row[2] for row in decode_shard(data) if row[1] <= EntryKind.EXECUTABLE}
+            files = [row for row in decode_shard(data) if row[1] <= EntryKind.EXECUTABLE]
+            sizes = {row[4] or row[3]: row[2] for row in files}  # each by a chunk that it has for itself
             total += sum(sizes[digest] for digest in counted.new(needed.without(list(sizes))))
     return total
 

@@ -19,7 +19,7 @@ from artline.errors import ConflictError
 from artline.storage import schema
 from artline.storage.bucket import LocalBucket
 from artline.storage.lease import LEASE_SECONDS
-from artline.storage.pack import object_name
+from artline.storage.pack import BLOCK_SIZE, ENTRY, HEADER_SIZE, TRAILER_SIZE, object_name
 from artline.storage.schema import PackState
 
 if TYPE_CHECKING:
@@ -87,11 +87,13 @@ def collect(
 
 
 def _sparse(tally: _Tally) -> bool:
-    return 0 < tally.live_stored * 2 < tally.size
+    return tally.live_chunks > 0 and _density(tally) < 0.5
 
 
 def _density(tally: _Tally) -> float:
-    return tally.live_stored / tally.size
+    """Return how large a pack of what is needed would be, as a share of the pack that there is."""
+    needed = HEADER_SIZE + TRAILER_SIZE + tally.live_stored + tally.live_chunks * (BLOCK_SIZE + ENTRY.size)
+    return needed / tally.size
 
 
 class _Collector:

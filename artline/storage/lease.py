@@ -98,11 +98,10 @@ class Lease:
 
     def release(self, connection: Connection | None = None) -> None:
         """End the lease, best in the transaction that makes its content reachable. Idempotent."""
-        if not self.expires_at:
-            return
         if connection is None:
-            with self._catalog.write() as own:
-                self.release(own)
+            if self.expires_at:
+                with self._catalog.write() as own:
+                    self.release(own)
             return
         connection.execute(
             schema.lease.update()

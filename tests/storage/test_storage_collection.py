@@ -130,6 +130,22 @@ class CollectionSuite:
         assert store.usage().chunks == 3
         assert check_packs(store, full=True).clean
 
+    def test_rewriting_leaves_no_lease_behind(self, store: ContentStore) -> None:
+        digests = put(store, *[os.urandom(10_000) for _ in range(20)])
+        assert sweep(store, digests[0], repack=True).repacked == 1
+        with store.catalog.read() as connection:
+            open_leases = schema.lease.select().where(schema.lease.c.ended_epoch.is_(None))
+            assert connection.execute(open_leases).all() == []
+        for _ in range(2):
+            result = sweep(store, repack=True)
+        assert result.pinned == 0
+        assert store.usage().chunks == 0
+
+    def test_pack_of_small_chunks_that_are_all_needed_is_not_rewritten(self, store: ContentStore) -> None:
+        digests = put(store, b"a", b"b", b"c")
+        result = sweep(store, *digests, repack=True)
+        assert (result.repacked, result.dead_chunks) == (0, 0)
+
     def test_pinned_pack_is_not_rewritten(self, store: ContentStore) -> None:
         digests = put(store, *[os.urandom(10_000) for _ in range(20)], release=False)
         assert sweep(store, digests[0], repack=True).repacked == 0
