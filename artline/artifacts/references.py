@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,7 +86,8 @@ def fetch_reference(
     """
     reference = _reference(entry)
     hasher = algorithm.hasher()
-    handle, temporary = tempfile.mkstemp(prefix=".artline-", dir=destination.parent)
+    temporary = os.path.join(destination.parent, f".artline-{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         size = 0
         with (
@@ -103,9 +104,6 @@ def fetch_reference(
             _check_unchanged(entry)
         if size != entry.size or (entry.digest and hasher.digest().hex() != entry.digest.partition(":")[2]):
             raise _changed(entry.path, reference.uri, "its content")
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, destination)
     except BaseException:
         os.unlink(temporary)
@@ -147,14 +145,28 @@ def _remote(uri: str, name: str, algorithm: Algorithm, checksum: bool) -> Iterat
             yield _remote_row(fs, protocol, info, name or top.rpartition("/")[2], algorithm, checksum)
             return
         base = top.rstrip("/") + "/"
-        for _folder, _folders, files in fs.walk(top, detail=True):
-            for key in sorted(files):
-                item = files[key]
-                inside = item["name"][len(base) :] if item["name"].startswith(base) else key
-                if not inside or inside.endswith("/"):
-                    continue  # the marker some tools write for a folder
-                path = f"{name}/{inside}" if name else inside
-                yield _remote_row(fs, protocol, item, path, algorithm, checksum)
+        for item in _objects(fs, top):
+            key = item["name"]
+            inside = key[len(base) :] if key.startswith(base) else key.rpartition("/")[2]
+            if not inside or inside.endswith("/"):
+                continue  # the marker some tools write for a folder
+            path = f"{name}/{inside}" if name else inside
+            yield _remote_row(fs, protocol, item, path, algorithm, checksum)
+
+
+def _objects(fs: Any, top: str) -> Iterator[dict[str, Any]]:
+    """Yield what lies below a folder. ``fs.walk`` would leave out, silently, what cannot be listed."""
+    folders = [top]
+    while folders:
+        folder = folders.pop()
+        found = sorted(fs.ls(folder, detail=True), key=lambda item: str(item["name"]))
+        for item in found:
+            if item["name"].rstrip("/") == folder.rstrip("/"):
+                continue
+            if item["type"] == "directory":
+                folders.append(item["name"])
+            else:
+                yield item
 
 
 def _remote_row(

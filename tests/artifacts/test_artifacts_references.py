@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from artline.artifacts.artifact import Artifact
 from artline.artifacts.store import ArtifactStore
-from artline.errors import IntegrityError, InvalidPathError, SourceNotFoundError, UsageError
+from artline.errors import AuthError, IntegrityError, InvalidPathError, SourceNotFoundError, UsageError
 
 
 @pytest.fixture
@@ -145,3 +147,43 @@ def test_s3_objects_are_recognised_by_their_etag(store: ArtifactStore, s3_url: s
     fs.rm(path)
     with pytest.raises(IntegrityError, match="is gone"):
         version.download(tmp_path / "again", path_prefix="s3/sub")
+
+
+@pytest.mark.parametrize("locked", ["/tree/sub", "/tree/sub/deep"])
+def test_a_folder_that_cannot_be_listed_is_an_error_not_left_out(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, locked: str
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/tree/a": b"1", "/tree/sub/b": b"2", "/tree/sub/deep/c": b"3"})
+    listing = MemoryFileSystem.ls
+
+    def ls(self: Any, path: str, *rest: Any, **options: Any) -> Any:
+        if path.rstrip("/") == locked:
+            raise PermissionError("AccessDenied")
+        return listing(self, path, *rest, **options)
+
+    try:
+        draft = Artifact("refs", "dataset", store=store)
+        assert draft.add_reference("memory://tree") == 3
+        assert [entry.path for entry in draft.files()] == ["a", "sub/b", "sub/deep/c"]
+        monkeypatch.setattr(MemoryFileSystem, "ls", ls)
+        other = Artifact("refs", "dataset", store=store)
+        with pytest.raises(AuthError, match="'memory://tree' may not be read"):
+            other.add_reference("memory://tree")
+        assert list(other.files()) == []
+    finally:
+        monkeypatch.undo()
+        memory.rm("/tree", recursive=True)
+
+
+def test_a_fetched_file_has_the_permissions_that_the_umask_leaves(
+    store: ArtifactStore, data: Path, tmp_path: Path
+) -> None:
+    version = refer(store, f"file://{data}")
+    before = os.umask(0o027)
+    try:
+        out = version.download(tmp_path / "out")
+    finally:
+        os.umask(before)
+    assert (out / "a.txt").stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in out.iterdir()) == ["a.txt", "sub"]
