@@ -175,13 +175,16 @@ class _Checkout:
 
     def folder(self, path: str) -> bool:
         """Make a folder and those above it; return whether it is new, so that nothing can be in it yet."""
-        known = self.folders.get(path)
-        if known is not None:
-            return known
-        if not path:
-            return False
-        above = path.rpartition("/")[0]
-        fresh = self.folder(above)
+        missing = []
+        while path and path not in self.folders:
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        fresh = self.folders.get(path, False)
+        while missing:
+            fresh = self.make_folder(missing.pop())
+        return fresh
+
+    def make_folder(self, path: str) -> bool:
         full = os.path.join(self.destination, path)
         with _file_faults(Path(full)):
             try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -216,3 +217,16 @@ def test_large_files_come_back_and_are_chunked(store: ArtifactStore, tmp_path: P
     with edited.open("big") as stream:
         stream.seek(15 << 20)
         assert stream.read(100) == data[(15 << 20) - 8 :][:100]
+
+
+def test_folders_deeper_than_the_recursion_limit_are_written(store: ArtifactStore, tmp_path: Path) -> None:
+    deep = "/".join(["d"] * 1_100)
+    draft = Artifact("deep", "dataset", store=store)
+    draft.add_stream(io.BytesIO(b"1"), f"{deep}/f")
+    version = store.log(draft, project="p")
+    try:
+        out = version.download(tmp_path / "out")
+        assert (out / deep / "f").read_bytes() == b"1"
+        version.verify(out)
+    finally:  # shutil.rmtree, with which the temporary folder goes, gets no deeper than that limit
+        subprocess.run(["rm", "-rf", tmp_path / "out"], check=True)
