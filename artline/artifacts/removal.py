@@ -62,11 +62,13 @@ def undelete_version(store: ArtifactStore, record: VersionRecord) -> VersionReco
     if record.deleted_at is None:
         return record
     with store.content.writer(owner=f"undelete {record.qualified_name}") as writer:
-        for digests in _needed(store, record):
-            missing = store.content.missing(digests, writer.lease)
-            if missing:
-                writer.lease.release()
-                raise _collected(record)
+        try:
+            for digests in _needed(store, record):
+                if store.content.missing(digests, writer.lease):
+                    raise _collected(record)
+        except IntegrityError:
+            writer.lease.release()
+            raise
         version = artifact_version.c
         with store.catalog.write() as conn:
             writer.lease.check(conn)

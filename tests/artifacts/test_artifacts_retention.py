@@ -96,6 +96,24 @@ def test_a_version_deleted_again_after_it_came_back_can_be_collected(store: Arti
     assert store.content.missing([blob.digest]) == {blob.digest}
 
 
+def test_an_undelete_that_fails_holds_nothing_back(store: ArtifactStore) -> None:
+    large, small = os.urandom(9 << 20), os.urandom(3000)
+    first = log(store, "first", large=large)
+    gone = log(store, "gone", large=large, small=small)
+    kept = log(store, "kept", small=small)
+    blob = kept.get_entry("small").blob
+    assert blob is not None
+    first.delete()
+    gone.delete()
+    collect(store, grace=NOW, dry_run=False, repack=False)
+    with pytest.raises(IntegrityError, match="has been collected"):
+        store.undelete("gone:v0", project="p")
+    kept.delete()
+    for _ in range(2):
+        collect(store, grace=NOW, dry_run=False, repack=False)
+    assert store.content.missing([blob.digest]) == {blob.digest}
+
+
 def test_a_draft_in_progress_keeps_what_it_stored(store: ArtifactStore, tmp_path: Path) -> None:
     draft = Artifact("peds", "dataset", store=store)
     draft.add_stream(io.BytesIO(b"draft" * 1000), "a")
