@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
@@ -55,7 +56,7 @@ class ArtifactIdentity:
             self._staging = None
         self._record = record
         self.description = record.description
-        self._metadata = dict(record.metadata)
+        self._metadata = deepcopy(record.metadata)
         self.aliases = list(record.aliases)
         self.tags = list(record.tags)
 

@@ -238,7 +238,11 @@ class ArtifactStore:
             check_alias(alias)
         for tag in version.tags:
             check_tag(tag)
-        metadata = metadata_text(version.metadata)
+        # What was not changed here somebody else may have changed meanwhile.
+        metadata: str | None = metadata_text(version.metadata)
+        if metadata == metadata_text(record.metadata):
+            metadata = None
+        description = version.description if version.description != record.description else None
         with self.catalog.write() as conn:
             current = lock_version(conn, record)
             for alias in record.aliases:
@@ -250,7 +254,7 @@ class ArtifactStore:
                     move_alias(conn, record.artifact_id, alias, record.id)
             remove_tags(conn, record.id, [tag for tag in record.tags if tag not in version.tags])
             add_tags(conn, record.id, [tag for tag in version.tags if tag not in record.tags])
-            edit_version(conn, record.id, metadata=metadata, description=version.description)
+            edit_version(conn, record.id, metadata=metadata, description=description)
             return load_version(conn, record.id)
 
     def delete(

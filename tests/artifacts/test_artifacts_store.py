@@ -266,6 +266,21 @@ def test_edits_of_a_version_are_written_by_save(store: ArtifactStore) -> None:
     assert {event.kind for event in found.history} >= {"alias_added", "alias_removed", "tag_removed"}
 
 
+def test_save_writes_only_what_was_changed_on_this_very_object(store: ArtifactStore) -> None:
+    draft = Artifact("peds", "dataset", metadata={"a": {"b": 1}}, store=store)
+    draft.add_stream(io.BytesIO(b"1"), "f")
+    store.log(draft, project="p")
+    one, two = store.get("peds", project="p"), store.get("peds", project="p")
+    one.metadata["a"]["b"] = 2
+    one.save()
+    two.description = "checked by hand"
+    two.save()
+    assert (two.metadata, two.description) == ({"a": {"b": 2}}, "checked by hand")
+    one.tags.append("t")
+    one.save()
+    assert (one.metadata, one.description) == ({"a": {"b": 2}}, "checked by hand")
+
+
 def test_aliases_and_tags_are_set_by_reference(store: ArtifactStore) -> None:
     log(store, a="1")
     log(store, a="2")
