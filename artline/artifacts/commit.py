@@ -295,7 +295,9 @@ def metadata_text(metadata: object) -> str:
     if not isinstance(metadata, dict):
         raise UsageError(f"metadata must be a dict, not {type(metadata).__name__}")
     try:
-        return json.dumps(metadata, sort_keys=True, ensure_ascii=False, default=_plain)
+        text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, default=_plain)
+        text.encode()  # half of a surrogate pair, as in names of files that are not UTF-8, cannot be kept
+        return text
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"metadata cannot be kept as JSON: {error}. Use plain values and text keys"

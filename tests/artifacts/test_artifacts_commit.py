@@ -167,7 +167,7 @@ def test_collections_sum_up_their_versions(catalog: Catalog) -> None:
         assert list_collections(conn, "team", "nowhere") == []
 
 
-@pytest.mark.parametrize("value", [[1], {"x": object()}, {1: {2, "a"}}, {(1, 2): 3}])
+@pytest.mark.parametrize("value", [[1], {"x": object()}, {1: {2, "a"}}, {(1, 2): 3}, {"f": "\udce9"}])
 def test_metadata_that_json_cannot_hold_is_refused(value: object) -> None:
     with pytest.raises(UsageError, match="metadata"):
         metadata_text(value)
