@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from threading import RLock
 from typing import TYPE_CHECKING, BinaryIO
@@ -36,6 +37,7 @@ Progress = Callable[[int, int], object]
 class Staging:
     """A draft and the content writer that goes with it. Safe to share between threads.
 
+    A process that was forked from the one that began it may look at it, but not change or log it.
     Every method that adds either adds all or raises and adds nothing; bytes that were stored for nothing
     are collected once the writer's lease has ended.
     """
@@ -76,7 +78,7 @@ class Staging:
     ) -> Row:
         """Store one file's content and enter it under ``path``."""
         check_path(path)
-        with self._lock:
+        with self._owned():
             for blob, stat in self.writer.add_files([disk], progress):
                 row = row_of(path, blob, executable=bool(stat.st_mode & 0o100))
             self.draft.add(row, overwrite=overwrite)
@@ -85,7 +87,7 @@ class Staging:
     def add_stream(self, stream: BinaryIO, path: str, *, overwrite: bool = False) -> Row:
         """Store what a binary stream yields and enter it under ``path``."""
         check_path(path)
-        with self._lock:
+        with self._owned():
             row = row_of(path, self.writer.add_stream(stream))
             self.draft.add(row, overwrite=overwrite)
         return row
@@ -98,7 +100,7 @@ class Staging:
             if os.path.lexists(disk):
                 raise UsageError(f"'{disk}' is not a folder. Add a file with add_file")
             raise SourceNotFoundError(f"folder '{disk}' does not exist. Check the path")
-        with self._lock:
+        with self._owned():
             rows = self._folder_rows(disk, prefix, progress)
             return self.draft.add_many(rows, overwrite=overwrite)
 
@@ -107,12 +109,12 @@ class Staging:
     ) -> int:
         """Enter references to the object at ``uri`` or to those below it; return how many."""
         rows = find_references(uri, name, self.content.algorithm, checksum=checksum, max_objects=max_objects)
-        with self._lock:
+        with self._owned():
             return self.draft.add_many(_batched(rows), overwrite=overwrite)
 
     def remove(self, path: str) -> int:
         """Take a path and all below it out of the draft; return how many entries went."""
-        with self._lock:
+        with self._owned():
             return self.draft.remove(path)
 
     def load(self, root: bytes, version_id: int, *, latest: bool = False) -> None:
@@ -120,7 +122,7 @@ class Staging:
 
         With ``latest`` an earlier version that was put there as the latest makes place for this one.
         """
-        with self._lock:
+        with self._owned():
             base = Manifest(self.content, self.content.algorithm, root, kept=KEPT_SHARDS)
             instead = latest and self._under_latest
             self.draft.put_under(base, instead=instead)
@@ -129,7 +131,7 @@ class Staging:
 
     def build(self) -> Built:
         """Write the manifest and make everything durable; the draft stays as it is."""
-        with self._lock:
+        with self._owned():
             builder = ManifestBuilder(self._put, self.content.algorithm)
             self.draft.write(builder)
             self._pin(builder.reused)
@@ -143,6 +145,18 @@ class Staging:
             missing = self.content.missing(shards, self.writer.lease)
             if missing:
                 raise self.content.absent(missing.pop())
+
+    @contextmanager
+    def _owned(self) -> Iterator[None]:
+        """Hold the draft for one thread, in the process that has the writer's threads and its lease."""
+        if os.getpid() != self._process:
+            raise UsageError(
+                f"this draft was begun in process {self._process}, of which this one is a copy: what is added "
+                "here would be missing there. Add files where the draft was begun, or begin one in each "
+                "process and log them with incremental=True"
+            )
+        with self._lock:
+            yield
 
     def _put(self, data: bytes, *, root: bool) -> bytes:
         from artline.storage.pack import Kind

@@ -132,6 +132,40 @@ def test_a_forked_child_leaves_the_parents_draft_alone(store_root: Path) -> None
     assert (done.stdout, done.stderr) == ("v0 2\n", "")
 
 
+def test_a_forked_child_cannot_change_or_log_the_parents_draft(store_root: Path) -> None:
+    script = """
+        import io, os, sys
+        from artline.artifacts.artifact import Artifact
+        from artline.artifacts.store import ArtifactStore
+        from artline.errors import UsageError
+        from artline.settings import load_settings
+
+        store = ArtifactStore.open(load_settings(root=sys.argv[1]))
+        draft = Artifact("peds", "dataset", store=store)
+        draft.add_stream(io.BytesIO(os.urandom(20_000_000)), "a")
+        if os.fork() == 0:
+            for change in (
+                lambda: draft.add_stream(io.BytesIO(os.urandom(20_000_000)), "b"),
+                lambda: draft.add_file(sys.executable, "c"),
+                lambda: draft.remove("a"),
+                lambda: store.log(draft, project="p"),
+            ):
+                try:
+                    change()
+                except UsageError as error:
+                    print("refused" if "is a copy" in str(error) else error, flush=True)
+            own = Artifact("other", "dataset", store=store)
+            own.add_stream(io.BytesIO(b"2"), "b")
+            print(store.log(own, project="p").name, flush=True)
+            os._exit(0)
+        os.wait()
+        print(store.log(draft, project="p").file_count)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(store_root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("refused\n" * 4 + "other:v0\n1\n", "")
+
+
 def test_a_killed_download_is_finished_by_the_next(store: ArtifactStore, tmp_path: Path) -> None:
     tree = tmp_path / "many"
     tree.mkdir()
