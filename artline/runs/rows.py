@@ -63,7 +63,7 @@ class RowQueue:
         self._plan_cells = 0
         self._pending: tuple[Plan, int, float, tuple[Any, ...]] | None = None
         self._pending_since = 0.0
-        self._stepping = False  # whether the pending row's step goes on after it was written early
+        self._open_step: int | None = None  # of a row that was written early: its step may go on
         self._waited = 0.0
         self._cut = False
         self._closed: Callable[[], None] | None = None
@@ -82,7 +82,7 @@ class RowQueue:
             plan, values = self._plan(data)
         if plan.texts:
             values = self._measure(plan, values)
-        if step is None and commit is not False and self._pending is None and not self._stepping:
+        if step is None and commit is not False and self._pending is None and self._open_step is None:
             with self._lock:
                 at = self.step
                 self.step = at + 1
@@ -136,8 +136,10 @@ class RowQueue:
                 return
             self._emit(pending)
             self._pending = None
-            self._stepping = older_than is not None
-            self.step = pending[1] if self._stepping else max(self.step, pending[1] + 1)
+            if older_than is not None:
+                self._open_step = pending[1]
+            else:
+                self.step = max(self.step, pending[1] + 1)
         finally:
             self._lock.release()
 
@@ -166,17 +168,19 @@ class RowQueue:
             commit = step is None
         with self._lock:
             pending = self._pending
-            at = step if step is not None else pending[1] if pending is not None else self.step
-            if pending is not None and at != pending[1]:
-                self._emit(pending)
-                self.step = max(self.step, pending[1] + 1)
-                pending = None
+            current = pending[1] if pending is not None else self._open_step
+            at = step if step is not None else current if current is not None else self.step
+            if current is not None and at != current:
+                if pending is not None:
+                    self._emit(pending)
+                    pending = None
+                self.step = max(self.step, current + 1)
             row = (plan, at, time.time(), values)
             if pending is not None:
                 merged = dict(zip(pending[0].keys, pending[3], strict=True))
                 merged.update(zip(plan.keys, values, strict=True))
                 row = (self._known(merged), at, pending[2], tuple(merged.values()))
-            self._stepping = False
+            self._open_step = None
             if commit:
                 self._pending = None
                 self._emit(row)

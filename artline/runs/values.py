@@ -80,7 +80,7 @@ def plain_number(value: Any) -> Any:
     if isinstance(value, bool):
         return bool(value)
     if isinstance(value, str):
-        return str(value)
+        return str.__str__(value)  # of an enumeration the text, not the member's name
     item = getattr(value, "item", None)
     if item is not None and callable(item) and not isinstance(value, Mapping) and _size(value) == 1:
         found = item()

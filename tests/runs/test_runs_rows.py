@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from livescript import (
 
 import artline as art
 from artline.errors import UsageError
+from artline.runs.rows import RowQueue
 from artline.runs.run import Run
 
 
@@ -288,3 +290,26 @@ def test_step_metrics_are_added_to_rows_that_lack_them(run: Run) -> None:
         {"_step": 3, "epoch": 4.5, "val/a": 3},
         {"_step": 4, "val/a": 4, "epoch": 4.5},
     ]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_steps_do_not_depend_on_when_a_waiting_row_is_written(early: bool) -> None:
+    queue = RowQueue(lambda: None)
+    steps = []
+    for step in (10, 3, None, None, 20, 2, None, None):
+        queue.log({"a": 1}, step=step)
+        steps.append(queue.step)
+        if early:
+            queue.commit(older_than=-1.0)
+    assert steps == [10, 11, 11, 12, 20, 21, 21, 22]
+    assert sorted({item[1] for item in queue.items}) == [2, 3, 10, 11, 20, 21]
+
+
+def test_an_enumeration_of_texts_is_logged_as_its_text(run: Run) -> None:
+    class Mode(str, Enum):  # noqa: UP042  # StrEnum says its value, this kind its member's name
+        FAST = "fast"
+
+    run.log({"mode": Mode.FAST})
+    run.config["mode"] = Mode.FAST
+    assert rows_of(run)[0]["mode"] == "fast"
+    assert run.config["mode"] == "fast"
