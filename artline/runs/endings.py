@@ -30,12 +30,14 @@ class _Endings:
         self.pid = os.getpid()
         self.runs: list[Run] = []
         self.state: tuple[str, int] | None = None  # how the process is about to end
-        self.exit_code: int | None = None  # what sys.exit was last called with
+        self.exit_code: int | None = None  # what sys.exit, exit or quit was last called with
+        self.exit_frame: FrameType | None = None  # the outermost frame of the program at that time
         self.rows_at_exit = -1
         self.registered = False
         self.hooked = False
         self.excepthook: Callable[..., Any] = sys.excepthook
         self.exit: Callable[..., Any] = sys.exit
+        self.quit: Callable[..., Any] | None = None  # what the builtins exit and quit do
 
 
 _endings = _Endings()
@@ -62,6 +64,7 @@ def watch(run: Run) -> None:
         _endings.pid = os.getpid()
         _endings.runs.clear()
         _endings.state = None
+        _endings.hooked = False  # SIGTERM was given back when this process was forked
     _endings.runs.append(run)
     _watch_worker()
     if not _endings.registered:
@@ -93,13 +96,17 @@ def forget(run: Run) -> None:
 
 def _install() -> None:
     _endings.hooked = True
-    _endings.exit_code = None
+    _endings.exit_code = _endings.exit_frame = None
     if sys.excepthook is not _on_exception:
         _endings.excepthook = sys.excepthook
         sys.excepthook = _on_exception
     if sys.exit is not _on_sys_exit:
         _endings.exit = sys.exit
         sys.exit = _on_sys_exit
+    quitter = _quitter()
+    if quitter is not None and quitter.__call__ is not _on_quit:
+        _endings.quit = quitter.__call__
+        quitter.__call__ = _on_quit
     if threading.current_thread() is threading.main_thread():
         with contextlib.suppress(ValueError, OSError):
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -112,6 +119,10 @@ def _remove() -> None:
         sys.excepthook = _endings.excepthook
     if sys.exit is _on_sys_exit:
         sys.exit = _endings.exit
+    quitter = _quitter()
+    if quitter is not None and quitter.__call__ is _on_quit:
+        quitter.__call__ = _endings.quit
+    _endings.exit_frame = None
     if threading.current_thread() is threading.main_thread():
         with contextlib.suppress(ValueError, OSError):
             if signal.getsignal(signal.SIGTERM) is _on_sigterm:
@@ -125,10 +136,40 @@ def _on_exception(kind: type[BaseException], error: BaseException, traceback: Tr
 
 
 def _on_sys_exit(status: Any = None, /) -> Any:
+    _remember_exit(status)
+    raise SystemExit(status)
+
+
+def _on_quit(quitter: Any, code: Any = None) -> Any:
+    _remember_exit(code)
+    assert _endings.quit is not None
+    return _endings.quit(quitter, code)
+
+
+def _quitter() -> Any:
+    """Return the class of the builtins exit and quit; None where the site module did not make them."""
+    return getattr(sys.modules.get("_sitebuiltins"), "Quitter", None)
+
+
+def _remember_exit(status: Any) -> None:
     if _endings.pid == os.getpid() and threading.current_thread() is threading.main_thread():
         _endings.exit_code = _exit_status(status)
         _endings.rows_at_exit = _rows()
-    raise SystemExit(status)
+        frame = sys._getframe()
+        while frame.f_back is not None:
+            frame = frame.f_back
+        _endings.exit_frame = frame
+
+
+def _caught() -> bool:
+    """Tell whether the program caught its SystemExit and went on: to its last line, or to log more."""
+    frame = _endings.exit_frame
+    if frame is not None and frame.f_lasti >= 0:
+        from opcode import opname
+
+        if opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN"):
+            return True
+    return _endings.rows_at_exit != _rows()
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
@@ -181,8 +222,8 @@ def _at_exit() -> None:
         state, code = ending_of(*sys.exc_info()[:2])
     elif _worker_status():
         state, code = "failed", _worker_status()
-    elif _endings.exit_code is not None and _endings.rows_at_exit == _rows():
-        # Rows logged since mean that the SystemExit was caught and the program went on.
+    elif _endings.exit_code is not None and not _caught():
+        # A bare `raise SystemExit(3)` is gone without a trace by now, and counts as the end of the program.
         code = _endings.exit_code
         state = "failed" if code else "finished"
     for run in reversed(list(_endings.runs)):

@@ -40,6 +40,10 @@ def only(root: Path) -> Path:
         ("sys.exit(7)", 7, ("failed", 7)),
         ("sys.exit('a reason')", 1, ("failed", 1)),
         ("try:\n    sys.exit(7)\nexcept SystemExit:\n    run.log({'a': 2})", 0, ("finished", 0)),
+        ("try:\n    sys.exit(7)\nexcept SystemExit:\n    pass", 0, ("finished", 0)),
+        ("try:\n    sys.exit(7)\nexcept SystemExit:\n    pass\nsys.exit(4)", 4, ("failed", 4)),
+        ("exit(2)", 2, ("failed", 2)),
+        ("quit()", 0, ("finished", 0)),
         ("raise KeyboardInterrupt", -2, ("killed", 130)),
         ("with run:\n    sys.exit(5)", 5, ("failed", 5)),
         ("with run:\n    raise SystemExit(5)", 5, ("failed", 5)),
@@ -79,11 +83,12 @@ def test_a_handler_of_the_program_keeps_sigterm_for_itself(store_root: Path) -> 
 def test_hooks_are_gone_when_the_run_is_over(store_root: Path) -> None:
     run_script(
         """
-        before = sys.excepthook, sys.exit, signal.getsignal(signal.SIGTERM)
+        before = sys.excepthook, sys.exit, signal.getsignal(signal.SIGTERM), type(exit).__call__
         run = art.init(project="p")
         assert sys.excepthook is not before[0]
         run.finish()
-        assert (sys.excepthook, sys.exit, signal.getsignal(signal.SIGTERM)) == before
+        after = sys.excepthook, sys.exit, signal.getsignal(signal.SIGTERM), type(exit).__call__
+        assert after == before
         """
     )
 
@@ -236,6 +241,25 @@ os.waitpid(child, 0)
     [parent] = by_run.values()
     assert history_of(parent) == [{"_step": 0, "a": 1}]
     assert all(finish_of(path) == ("finished", 0) for path in journals(store_root))
+
+
+def test_a_child_that_begins_its_own_run_ends_it_by_sigterm(store_root: Path) -> None:
+    run_script(
+        BEGIN
+        + """
+ready, say = os.pipe()
+child = os.fork()
+if child == 0:
+    mine = art.init(project="p", id="child", settings={"stats_interval": 60})
+    os.write(say, b"x")
+    time.sleep(60)
+os.read(ready, 1)
+os.kill(child, signal.SIGTERM)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+"""
+    )
+    [path] = [path for path in journals(store_root) if path.parent.name == "child"]
+    assert finish_of(path) == ("killed", 143)
 
 
 def test_multiprocessing_workers_are_terminated_as_ever(store_root: Path) -> None:
