@@ -41,6 +41,10 @@ _EMPTY_AGE = 600.0
 _SEQ_OFFSET = 8  # where a frame header holds its number
 
 
+# What a database raises for values it cannot keep: out of its range, or of a wrong kind.
+_REFUSED = (sa.exc.DataError, sa.exc.IntegrityError, ArithmeticError, TypeError, ValueError, LookupError)
+
+
 @dataclass(frozen=True, slots=True)
 class JournalDamage:
     """A journal that cannot be read on: the file, the offset reading stopped at, and why."""
@@ -195,11 +199,32 @@ class Ingestion:
                 if batch is not None:
                     batches.append((journal, batch))
                     budget -= batch.end - batch.offset
-            if batches:
-                self._commit(batches, result)
+            taken = self._commit_apart(batches, result)
             # A journal that gave a batch may have more, or be elsewhere than it was thought to be.
-            waiting = [journal for journal, _ in batches] + unread
+            waiting = taken + unread
             waiting.sort(key=_order)
+
+    def _commit_apart(self, batches: Sequence[tuple[Journal, Batch]], result: Drain) -> list[Journal]:
+        """Commit batches, together or, when the catalog refuses one, each by itself; return what to read on.
+
+        So a journal that says what the catalog cannot keep stops nobody else's.
+        """
+        if not batches:
+            return []
+        try:
+            self._commit(batches, result)
+        except _REFUSED as error:
+            if len(batches) > 1:
+                return [found for pair in batches for found in self._again(pair[0], result)]
+            journal = batches[0][0]
+            reason = str(getattr(error, "orig", error))[:200]
+            journal.damage, journal.broken = f"the catalog cannot keep what it says: {reason}", True
+            return []
+        return [journal for journal, _ in batches]
+
+    def _again(self, journal: Journal, result: Drain) -> list[Journal]:
+        batch = journal.read(_BATCH_BYTES)
+        return [] if batch is None else self._commit_apart([(journal, batch)], result)
 
     def _commit(self, batches: Sequence[tuple[Journal, Batch]], result: Drain) -> None:
         elsewhere: list[tuple[int, int | None] | None] = []
@@ -227,6 +252,9 @@ class Ingestion:
         journal = known.journal
         known.size = file.size
         if writer is None:
+            if journal.broken:
+                known.damage = journal.damage
+                result.damages.append(JournalDamage(file.path, journal.offset, known.damage))
             return
         known.ended = writer.state != OPEN
         known.damage = journal.damage if _is_damage(journal, gone) else ""
@@ -321,6 +349,9 @@ def _is_damage(journal: Journal, gone: bool) -> bool:
             data = file.read(2 * MAX_PAYLOAD)
     except FileNotFoundError:
         return False
+    awaited = (journal.seq or 0).to_bytes(8, "little")
+    if data[_SEQ_OFFSET : _SEQ_OFFSET + 8] == awaited and _is_whole(data, 0) and _is_good(data, 0):
+        return False  # it was being written when it was read, and is whole by now
     if gone and _is_whole(data, 0):
         return True
     for seq in range((journal.seq or 0) + 1, (journal.seq or 0) + 4):

@@ -20,6 +20,8 @@ from rundata import DEAD, Writer, this_process
 
 from artline.errors import RunNotFoundError, StoreLockedError
 from artline.runs.chunks import CHUNK_ROWS, MAX_KEY_SETS
+from artline.runs.ingest import _is_damage
+from artline.runs.journals import open_journal
 from artline.runs.records import Config, File, Heartbeat, Process, Update
 from artline.runs.schema import metric_chunk, metric_group
 from artline.runs.store import RunStore
@@ -161,6 +163,42 @@ def test_a_flipped_bit_is_reported_with_file_and_offset(
     assert losses(store) == [1.0]
     assert store.get("p", "r1").state == "crashed"
     assert writer.path.exists()
+
+
+def test_a_frame_that_is_finished_while_it_is_looked_at_is_no_damage(
+    local: RunStore, store_root: Path
+) -> None:
+    writer = Writer(store_root)
+    writer.rows({"loss": [1.0]}, "d")
+    journal = open_journal(writer.path)
+    assert journal is not None
+    batch = journal.read(1 << 20)
+    assert batch is not None
+    journal.advance(batch)
+    begin = writer.journal.end
+    writer.append(Heartbeat(1.0), Heartbeat(2.0), Heartbeat(3.0))
+    whole = writer.path.read_bytes()
+    writer.path.write_bytes(whole[: begin + 5])
+    assert journal.read(1 << 20) is None
+    assert journal.damage
+    writer.path.write_bytes(whole)
+    assert not _is_damage(journal, gone=False)
+    assert not _is_damage(journal, gone=True)
+
+
+def test_what_the_catalog_cannot_keep_stops_no_other_run(store: RunStore, store_root: Path) -> None:
+    good, bad, other = (Writer(store_root, name) for name in ("good", "bad", "other"))
+    for writer in (good, bad, other):
+        writer.rows({"loss": [1.0, 2.0]}, "d")
+    bad.finish(exit_code=2**70)
+    drained = store.drain()
+    assert [damage.path for damage in drained.damages] == [bad.path]
+    assert losses(store, "good") == losses(store, "other") == [1.0, 2.0]
+    good.rows({"loss": [3.0]}, "d")
+    drained = store.drain()
+    assert [damage.path for damage in drained.damages] == [bad.path]
+    assert losses(store, "good") == [1.0, 2.0, 3.0]
+    assert bad.path.exists()
 
 
 def test_a_file_that_is_no_journal_is_reported(store: RunStore, store_root: Path) -> None:
