@@ -206,16 +206,18 @@ def _describe(
     """Return the descriptive fields given as arguments or, failing that, in the environment."""
     environment = os.environ.get
     words = environment("ART_TAGS", "")
-    found = {
+    texts = {
         "name": name or environment("ART_NAME"),
         "notes": notes or environment("ART_NOTES"),
-        "tags": list(check_tags(tags)) if tags is not None else None,
         "group": group or environment("ART_RUN_GROUP"),
         "job_type": job_type or environment("ART_JOB_TYPE"),
     }
-    if tags is None and words:
+    found: dict[str, Any] = {key: str(value) for key, value in texts.items() if value is not None}
+    if tags is not None:
+        found["tags"] = list(check_tags(tags))
+    elif words:
         found["tags"] = list(check_tags([word.strip() for word in words.split(",") if word.strip()]))
-    return {key: value for key, value in found.items() if value is not None}
+    return found
 
 
 def _info(settings: Settings, given: dict[str, Any], earlier: Earlier | None) -> dict[str, Any]:

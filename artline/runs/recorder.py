@@ -309,9 +309,9 @@ class Recorder:
         if isinstance(record, (Define, Summary, Config)) or self._writer.pending <= MOST_PENDING:
             try:
                 self._writer.append(record)
-            except OverflowError as error:
+            except (OverflowError, TypeError, ValueError) as error:  # too large, or no JSON
                 kind = type(record).__name__.lower()
-                notices.warn(f"{self._label}: a {kind} record is too large to be kept: {error}")
+                notices.warn(f"{self._label}: one {kind} record cannot be kept: {error}")
 
     def _sync(self, item: Item) -> Item:
         """Add to a row the step metrics it lacks, with the values logged last (``step_sync``)."""

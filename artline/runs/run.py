@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import index
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,7 @@ class Run:
 
     @notes.setter
     def notes(self, value: str | None) -> None:
-        self._describe("notes", value or "")
+        self._describe("notes", str(value or ""))
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -300,7 +301,7 @@ class Run:
 
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """End the run: everything is on disk when this returns. Idempotent; always returns."""
-        code = exit_code or 0
+        code = _exit_code(exit_code)
         self.end("failed" if code else "finished", code, quiet)
 
     def end(self, state: str, exit_code: int, quiet: bool | None = None) -> None:
@@ -460,6 +461,17 @@ def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
         if not isinstance(tag, str) or not 1 <= len(tag) <= 64:
             raise UsageError(f"tag {tag!r}: use texts of 1 to 64 characters")
     return tuple(dict.fromkeys(tags))
+
+
+def _exit_code(given: Any) -> int:
+    """Return an exit code that a journal and every catalog can keep: 32 bits, and 1 for what is no number."""
+    if given is None:
+        return 0
+    try:
+        code = index(given)
+    except TypeError:
+        return int(bool(given))
+    return code if -(2**31) <= code < 2**31 else 1
 
 
 def _duration(seconds: float) -> str:

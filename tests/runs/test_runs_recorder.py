@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from livescript import (
     QUIET,
@@ -178,3 +179,28 @@ def test_wrong_data_in_the_recorder_does_not_stop_it(
     assert recorder.finish(END, 30)
     assert "KeyError" in capsys.readouterr().err
     assert [row["a"] for row in history_of(tmp_path / "j")] == [1]
+
+
+def test_what_has_no_json_form_costs_no_other_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder = make_recorder(tmp_path / "j")
+    recorder.queue.log({"a": 1})
+    recorder.put(records.Update({"odd": Path("x")}))
+    recorder.queue.log({"a": 2})
+    assert recorder.finish(records.Finish("finished", 0, 2.0, 1.0), 5.0)
+    assert [row["a"] for row in history_of(tmp_path / "j")] == [1, 2]
+    assert finish_of(tmp_path / "j") == ("finished", 0)
+    assert "one update record cannot be kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(np.int64(3), 3), (-9, -9), (2**70, 1), (True, 1), ("no", 1), (np.int64(0), 0)]
+)
+def test_any_exit_code_ends_a_run(store_root: Path, given: Any, kept: int) -> None:
+    run = art.init(project="p", name=Path("n"), settings=QUIET)  # type: ignore[arg-type]  # as scripts do
+    run.notes = Path("notes")  # type: ignore[assignment]
+    run.log({"a": 1})
+    run.finish(exit_code=given)
+    assert finish_of(journal_of(run)) == ("failed" if kept else "finished", kept)
+    assert len(history_of(journal_of(run))) == 1
