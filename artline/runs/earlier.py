@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artline.errors import RunNotFoundError
+from artline.errors import RunNotFoundError, StoreUnavailableError
 from artline.runs import records
 from artline.runs.definitions import Definition, SummaryBuilder
 from artline.runs.journal import read_journal
@@ -35,14 +35,16 @@ def journal_folder(settings: Settings, run_id: str) -> Path:
 def find_earlier(settings: Settings, run_id: str) -> Earlier | None:
     """Return what is known of a run, None when there is none.
 
-    The journals tell all while the first one is still there; otherwise the catalog is asked, which takes
-    the rest of the journals in.
+    The journals tell all while they are all there; otherwise the catalog is asked, which takes the rest of
+    the journals in.
     """
     try:
         found = _from_journals(settings, run_id)
     except FileNotFoundError:  # a reader took one in and removed it meanwhile
         found = None
-    return _from_catalog(settings, run_id) if found is None else found
+    if found is not None and not _misses_journals(settings, run_id):
+        return found
+    return _from_catalog(settings, run_id)
 
 
 def _from_journals(settings: Settings, run_id: str) -> Earlier | None:
@@ -79,8 +81,35 @@ def _from_journals(settings: Settings, run_id: str) -> Earlier | None:
     return Earlier(attempt, next_step, info, config, summary) if first else None
 
 
+def _misses_journals(settings: Settings, run_id: str) -> bool:
+    """Tell whether the catalog knows a writer whose journal is gone, while others were left behind.
+
+    A journal is left behind that is damaged, or whose process nobody here can look at.
+    """
+    if not _has_catalog(settings):
+        return False
+    import sqlalchemy as sa
+
+    from artline.runs.schema import run_writer
+    from artline.runs.store import RunStore
+
+    names = {file.stem for file in journal_folder(settings, run_id).glob("*.journal")}
+    try:
+        store = RunStore.open(settings)
+        found = store.get(settings.project, run_id, deleted=True)
+        with store.catalog.read() as conn:
+            known = conn.execute(sa.select(run_writer.c.writer).where(run_writer.c.run_id == found.key))
+            return not names.issuperset(known.scalars())
+    except (RunNotFoundError, StoreUnavailableError):
+        return False
+
+
+def _has_catalog(settings: Settings) -> bool:
+    return bool(settings.catalog) or (settings.root / "catalog.db").exists()
+
+
 def _from_catalog(settings: Settings, run_id: str) -> Earlier | None:
-    if not settings.catalog and not (settings.root / "catalog.db").exists():
+    if not _has_catalog(settings):
         return None
     import json
 

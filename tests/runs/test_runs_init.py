@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from livescript import (
     run_script,
     write_script,
 )
+from rundata import DEAD, Writer
 
 import artline as art
 from artline.errors import (
@@ -169,6 +172,24 @@ def test_resuming_what_a_reader_has_taken_in(store_root: Path) -> None:
     found = store.get("p", "r")
     assert (found.attempt, found.state, found.name, found.last_step) == (2, "finished", "n", 42)
     assert found.summary["acc.mean"] == 3.0
+
+
+def test_resuming_when_only_the_first_journal_was_left_behind(store_root: Path) -> None:
+    elsewhere = replace(DEAD, host="another-machine")
+    first = Writer(store_root, process=elsewhere, at=time.time() - 3600)
+    first.rows({"x": [0.0, 1.0]}, "d")
+    os.utime(first.path, (1.0, 1.0))  # silent for long, and nobody here can look at its process
+    with init(project="p", id="r1", resume="allow", settings=QUIET) as second:
+        assert second.step == 2
+        second.log({"x": 2.0})
+    assert art.Api().run("p/r1").state == "finished"
+    assert [path.stem for path in journals(store_root)] == [first.writer]
+    with init(project="p", id="r1", resume="allow", settings=QUIET) as third:
+        assert third.step == 3
+        assert third.summary["x"] == 2.0
+    third_start = next(records_of(path)[0] for path in journals(store_root) if path != first.path)
+    assert isinstance(third_start, records.Start)
+    assert third_start.attempt == 3
 
 
 def test_auto_resumes_what_did_not_finish(store_root: Path) -> None:
