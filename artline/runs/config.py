@@ -9,7 +9,7 @@ from typing import Any
 from artline.errors import ConfigLockedError, SourceNotFoundError, UsageError
 from artline.runs.values import to_json
 
-__all__ = ["Config", "flatten", "nest", "parse_config"]
+__all__ = ["Config", "flatten", "nest", "parse_config", "replace_leaves"]
 
 Changed = Callable[[dict[str, Any], list[str]], None]
 
@@ -105,12 +105,7 @@ class Config(Mapping[str, Any]):
                 )
             changes[path] = value
         if changes:
-            above = {parent for path in changes for parent in _parents(path)}
-            removed = [
-                path
-                for path in self._leaves
-                if path in above or any(parent in changes for parent in _parents(path))
-            ]
+            removed = _replaced(self._leaves, changes)
             for path in removed:
                 del self._leaves[path]
             self._leaves.update(changes)
@@ -197,6 +192,17 @@ def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(part, {})
         node[parts[-1]] = value
     return result
+
+
+def replace_leaves(leaves: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted keys with some set anew; a value replaces the keys below it, and keys a value above."""
+    gone = set(_replaced(leaves, changes))
+    return {**{path: value for path, value in leaves.items() if path not in gone}, **changes}
+
+
+def _replaced(leaves: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    above = {parent for path in changes for parent in _parents(path)}
+    return [path for path in leaves if path in above or any(parent in changes for parent in _parents(path))]
 
 
 def parse_config(source: Any) -> dict[str, Any]:

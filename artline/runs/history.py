@@ -8,7 +8,6 @@ a record of its own, so that writers do not overwrite each other.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -147,7 +146,7 @@ def thin_records(records: list[dict[str, Any]], samples: int) -> list[dict[str, 
             values = [
                 (record[key], at)
                 for at, record in enumerate(records[begin:end], begin)
-                if isinstance(record.get(key), (int, float)) and not math.isnan(record[key])
+                if isinstance(record.get(key), (int, float)) and record[key] == record[key]
             ]
             if values:
                 kept.add(min(values)[1])

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from artline.artifacts.projects import find_project, list_projects
 from artline.errors import RunNotFoundError
 from artline.runs.attributes import clean_text, write_attributes
-from artline.runs.config import flatten
+from artline.runs.config import flatten, replace_leaves
 from artline.runs.definitions import SummaryBuilder
 from artline.runs.history import Metric, list_metrics, read_history, scan_history
 from artline.runs.ingest import Drain, Ingestion
@@ -299,7 +299,7 @@ class RunStore:
                 set_tags(conn, row.id, tags)
             if config:
                 before = json.loads(row.config)
-                after = {**before, **flatten(to_json(config, "config", _text))}
+                after = replace_leaves(before, flatten(to_json(config, "config", _text)))
                 values["config"] = json.dumps(after)
                 write_attributes(conn, row.project_id, row.id, before, after, "config")
             if summary:

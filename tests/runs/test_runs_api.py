@@ -269,6 +269,22 @@ def test_edits_are_saved_and_the_rest_left_alone(api: Api, store_root: Path) -> 
     assert "judged" not in api.run("r1").summary
 
 
+def test_a_value_replaces_what_was_nested_below_it(api: Api, store_root: Path) -> None:
+    writer = Writer(store_root)
+    writer.config(**{"a": 1, "opt.lr": 0.1, "opt.momentum": 0.9, "rest": 2})
+    run = api.run("p/r1")
+    run.config["a"] = {"b": 2}
+    run.config["opt"] = "none"
+    run.update()
+    assert api.run("p/r1").config == {"a": {"b": 2}, "opt": "none", "rest": 2}
+
+
+def test_integers_beyond_floats_can_be_thinned(api: Api, store_root: Path) -> None:
+    Writer(store_root).rows({"big": [str(10**400 + n) for n in range(50)]}, "j")
+    thin = api.run("p/r1").history(samples=10)
+    assert [thin[0]["big"], thin[-1]["big"]] == [10**400, 10**400 + 49]
+
+
 def test_a_deleted_run_is_hidden_and_can_come_back(api: Api, store_root: Path) -> None:
     writer = Writer(store_root)
     writer.rows({"loss": [1.0]}, "d")
