@@ -11,6 +11,7 @@ from artline.artifacts.artifact import Artifact
 from artline.artifacts.refs import LATEST, check_alias, check_tag
 from artline.artifacts.store import ArtifactStore
 from artline.errors import SourceNotFoundError, UsageError
+from artline.runs.host import redact
 from artline.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def push(
     else:
         raise SourceNotFoundError(f"'{source}' does not exist. Give a file, a folder or a URL")
     stored = draft.stats
-    place = source if "://" in source else os.path.abspath(source)
+    place = redact(source) if "://" in source else os.path.abspath(source)
     with init(
         job_type=JOB_TYPE,
         name=f"push {name}",

@@ -11,7 +11,8 @@ from rundata import Writer
 from artline.artifacts.artifact import Artifact
 from artline.errors import ArtifactNotFoundError
 from artline.runs.api import Api
-from artline.settings import Settings
+from artline.runs.push import push
+from artline.settings import Settings, load_settings
 
 
 @pytest.fixture
@@ -53,3 +54,13 @@ def test_artifacts_of_a_project(api: Api) -> None:
     assert api.artifact("local/p/net:v0").digest == api.artifact("net:v0").digest
     with pytest.raises(ArtifactNotFoundError):
         api.artifact("net:v7")
+
+
+def test_the_credentials_of_a_pushed_url_are_not_kept(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Artifact, "add_reference", lambda draft, url: None)
+    pushed = push(
+        load_settings(project="p", quiet=True), "https://me:secret@host/data.csv", "data", "dataset"
+    )
+    assert Api().run(pushed.run).config == {"source": "https://***@host/data.csv"}
