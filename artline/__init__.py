@@ -12,7 +12,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
     from artline.artifacts.media import Image
-    from artline.artifacts.table import Table
+    from artline.artifacts.table import Table, TableWriter
+    from artline.artifacts.table_groups import JoinedTable, PartitionedTable
     from artline.runs.api import Api
     from artline.runs.current import (
         define_metric,
@@ -29,9 +30,12 @@ _HOMES = {
     "Api": "artline.runs.api",
     "Artifact": "artline.artifacts.artifact",
     "Image": "artline.artifacts.media",
+    "JoinedTable": "artline.artifacts.table_groups",
+    "PartitionedTable": "artline.artifacts.table_groups",
     "Run": "artline.runs.run",
     "Settings": "artline.settings",
     "Table": "artline.artifacts.table",
+    "TableWriter": "artline.artifacts.table",
     "define_metric": "artline.runs.current",
     "finish": "artline.runs.current",
     "init": "artline.runs.init",
@@ -47,9 +51,12 @@ __all__ = [
     "Api",
     "Artifact",
     "Image",
+    "JoinedTable",
+    "PartitionedTable",
     "Run",
     "Settings",
     "Table",
+    "TableWriter",
     "__version__",
     "config",
     "define_metric",

@@ -2,99 +2,159 @@
 
 from __future__ import annotations
 
-import io
-import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from artline.artifacts.media import Image
+from artline.artifacts.table_file import (
+    SUFFIX,
+    StoredTable,
+    TableWriter,
+    array_of,
+    arrow_module,
+    frame_columns,
+    is_frame,
+)
 from artline.errors import EntryNotFoundError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
     from artline.artifacts.manifest import Entry
 
-__all__ = ["SUFFIX", "Table"]
+__all__ = ["SUFFIX", "Table", "TableWriter"]
 
-SUFFIX = ".table.parquet"
-
-_KIND = b"artline.kind"
-_IMAGE = b"image"
+BATCH = 1 << 16
 
 
 class Table:
     """Rows under named columns; each column has one type, None is allowed anywhere.
 
-    Made of ``columns`` and ``data`` (rows), or of a pandas ``dataframe`` (its index is left out). Cells may
-    be numbers, text, bytes, booleans, times, lists, dicts, NumPy values, and Image.
+    Made of ``columns`` and ``data`` (rows), or of a pandas (its index is left out), Polars or Arrow
+    ``dataframe``. Cells may be numbers, decimals, text, bytes, booleans, times (zones kept), lists, dicts
+    (all with the same keys), NumPy values, and Image. ``schema``, a pyarrow schema or a mapping of column
+    names to pyarrow types, settles the types of all columns or of some; the others follow from their cells.
+
+    A table that ``Artifact.get`` returns is read when it is used: ``iter_batches`` and ``iterrows`` keep one
+    batch in memory, everything else the whole table.
     """
 
     def __init__(
         self,
         columns: Sequence[str] | None = None,
-        data: Iterable[Sequence[Any]] | None = None,
+        data: Iterable[Sequence[Any]] | Any = None,
         dataframe: Any = None,
+        *,
+        schema: Any = None,
     ) -> None:
+        if dataframe is None and is_frame(data):
+            data, dataframe = None, data
+        self._stored: StoredTable | None = None
+        self._loaded: dict[str, Any] = {}
         if dataframe is not None:
             if columns is not None or data is not None:
                 raise UsageError("a table is made of a dataframe or of columns and data, not of both")
-            columns = [str(name) for name in dataframe.columns]
-            values = [dataframe.iloc[:, index].tolist() for index in range(len(columns))]
+            self._loaded = frame_columns(dataframe)
         else:
             rows = _rows(data)
             if columns is None:
                 columns = [str(index) for index in range(len(rows[0]) if rows else 0)]
+            if len(set(columns)) != len(columns):
+                raise UsageError(f"a table's columns must have different names, not {list(columns)}")
             for row in rows:
                 _check_width(row, columns)
-            values = [[row[index] for row in rows] for index in range(len(columns))]
-        if len(set(columns)) != len(columns):
-            raise UsageError(f"a table's columns must have different names, not {list(columns)}")
-        self._columns: dict[str, list[Any]] = dict(zip(columns, values, strict=True))
+            cells = map(list, zip(*rows, strict=True)) if rows else ([] for _ in columns)
+            self._loaded = dict(zip(columns, cells, strict=True))
+        self._types = _types(schema)
+        for name in self._types:
+            self._check_column(name)
 
     @property
     def columns(self) -> list[str]:
         """The names of the columns."""
-        return list(self._columns)
+        return list(self._stored.columns if self._stored is not None else self._loaded)
 
     @property
     def data(self) -> list[list[Any]]:
         """The rows, as lists of cells."""
-        return [list(row) for row in zip(*self._columns.values(), strict=True)]
+        return [list(row) for row in zip(*map(self.get_column, self.columns), strict=True)]
+
+    @property
+    def schema(self) -> Any:
+        """The columns with their types, as a pyarrow schema; images are of their paths and captions."""
+        return self._stored.schema if self._stored is not None else self.to_arrow().schema
 
     def __len__(self) -> int:
-        return len(next(iter(self._columns.values()), ()))
+        if self._stored is not None:
+            return self._stored.rows
+        return len(next(iter(self._loaded.values()), ()))
 
     def __repr__(self) -> str:
-        return f"<Table {len(self)} rows, columns {', '.join(self._columns)}>"
+        return f"<Table {len(self)} rows, columns {', '.join(self.columns)}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Table) and other._columns == self._columns
+        if not isinstance(other, Table):
+            return NotImplemented
+        return self.columns == other.columns and len(self) == len(other) and self.data == other.data
 
     __hash__ = None  # type: ignore[assignment]  # it can change
 
     def add_data(self, *cells: Any) -> None:
         """Append a row; raise UsageError unless it has a cell for each column."""
         _check_width(cells, self.columns)
-        for values, cell in zip(self._columns.values(), cells, strict=True):
-            values.append(cell)
+        for column, cell in zip(self.columns, cells, strict=True):
+            self._list(column).append(cell)
 
     def add_column(self, name: str, data: Iterable[Any]) -> None:
         """Append a column; raise UsageError when its length or name does not fit."""
         values = list(data)
-        if name in self._columns or (self._columns and len(values) != len(self)):
+        if name in self.columns or (self.columns and len(values) != len(self)):
             raise UsageError(f"column '{name}' is there already or has not {len(self)} cells")
-        self._columns[name] = values
+        self._load()[name] = values
 
     def get_column(self, name: str) -> list[Any]:
         """Return the cells of a column; raise UsageError when there is none of that name."""
-        if name not in self._columns:
-            raise UsageError(f"the table has no column '{name}'. It has: {', '.join(self._columns)}")
-        return list(self._columns[name])
+        self._check_column(name)
+        if self._stored is not None:
+            return self._stored.column(name)
+        cells = self._loaded[name]
+        return list(cells) if isinstance(cells, list) else list(cells.to_pylist())
 
     def iterrows(self) -> Iterator[tuple[int, list[Any]]]:
         """Yield each row's index and cells."""
-        for index, row in enumerate(zip(*self._columns.values(), strict=True)):
-            yield index, list(row)
+        stored = self._stored
+        if stored is None:
+            columns = [self.get_column(name) for name in self.columns]
+            for index, row in enumerate(zip(*columns, strict=True)):
+                yield index, list(row)
+            return
+        index = 0
+        for batch in stored.batches(BATCH):
+            parts = [stored.cells(name, batch.column(name)) for name in stored.columns]
+            for row in zip(*parts, strict=True):
+                yield index, list(row)
+                index += 1
+
+    def iter_batches(self, size: int = BATCH) -> Iterator[Any]:
+        """Yield the rows as Arrow record batches of at most ``size`` rows; images as in ``to_arrow``."""
+        if self._stored is not None:
+            yield from self._stored.batches(size)
+        else:
+            yield from self.to_arrow().to_batches(max_chunksize=size)
+
+    def to_arrow(self) -> Any:
+        """Return a pyarrow Table.
+
+        Images of a table out of an artifact are structs of their path in it and their caption. Raises
+        UsageError for images that are not stored yet, and naming a column whose cells are not of one type.
+        """
+        if self._stored is not None:
+            return self._stored.read()
+        arrays = {}
+        for name, cells in self._loaded.items():
+            if isinstance(cells, list) and any(isinstance(cell, Image) for cell in cells):
+                raise UsageError(f"column '{name}' holds images, which Arrow has not. Add the table first")
+            arrays[name] = array_of(name, cells, self._types.get(name))
+        return arrow_module().table(arrays)
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame; Image cells stay as they are."""
@@ -102,52 +162,95 @@ class Table:
             import pandas as pd
         except ImportError as error:
             raise MissingExtraError("a DataFrame needs pandas. Install it: pip install pandas") from error
-        return pd.DataFrame(self._columns, columns=self.columns)
+        stored = self._stored
+        if stored is not None:
+            table = stored.read()
+            frame = table.select([name for name in stored.columns if name not in stored.images]).to_pandas()
+            for name in stored.columns:
+                if name in stored.images:
+                    frame[name] = pd.Series(stored.cells(name, table.column(name)), dtype=object)
+            return frame[stored.columns]
+        columns = {}
+        for name, cells in self._loaded.items():
+            typed = name in self._types or not isinstance(cells, list)
+            columns[name] = array_of(name, cells, self._types.get(name)).to_pandas() if typed else cells
+        return pd.DataFrame(columns, columns=self.columns)
 
     get_dataframe = to_pandas
+
+    def to_polars(self) -> Any:
+        """Return a Polars DataFrame; images and errors as in ``to_arrow``."""
+        try:
+            import polars
+        except ImportError as error:
+            raise MissingExtraError("a DataFrame needs Polars. Install it: pip install polars") from error
+        return polars.DataFrame(self.to_arrow())
 
     def add_to_artifact(self, artifact: Artifact, name: str, *, overwrite: bool = False) -> Entry:
         """Store the table as ``<name>.table.parquet``, images in ``media/images`` beside it.
 
         Raises UsageError naming a column whose cells are not of one type.
         """
-        arrow = _arrow()
-        folder = posixpath.dirname(name)
-        arrays, schema = [], []
-        for column, values in self._columns.items():
-            described = None
-            if any(isinstance(value, Image) for value in values):
-                values = _stored_images(column, values, artifact, folder)
-                described = {_KIND: _IMAGE}
-            array = _array(arrow, column, values)
-            arrays.append(array)
-            schema.append(arrow.field(column, array.type, metadata=described))
-        buffer = io.BytesIO()
-        table = arrow.table(arrays, schema=arrow.schema(schema))
-        _parquet().write_table(table, buffer, compression="zstd")
-        buffer.seek(0)
-        path = name if name.endswith(SUFFIX) else name + SUFFIX
-        return artifact.add_stream(buffer, path, overwrite=overwrite)
+        stored = self._stored
+        if stored is None:
+            with TableWriter(artifact, name, overwrite=overwrite) as writer:
+                writer.write(
+                    {
+                        column: array_of(column, cells, self._types[column])
+                        if column in self._types
+                        else cells
+                        for column, cells in self._loaded.items()
+                    }
+                )
+        else:
+            with TableWriter(artifact, name, overwrite=overwrite) as writer:
+                for batch in stored.batches(BATCH) if stored.rows else [stored.read()]:
+                    parts = {column: batch.column(column) for column in stored.columns}
+                    writer.write(
+                        parts | {column: stored.cells(column, parts[column]) for column in stored.images}
+                    )
+        assert writer.entry is not None
+        return writer.entry
 
     @classmethod
     def from_artifact(cls, artifact: Artifact, name: str) -> Table | None:
         """Return the table stored under ``name``, None when there is none."""
         path = name if name.endswith(SUFFIX) else name + SUFFIX
         try:
-            stream = artifact.open(path)
+            artifact.get_entry(path)
         except EntryNotFoundError:
             return None
-        with stream:
-            stored = _parquet().read_table(stream)
-        columns = {}
-        for field, column in zip(stored.schema, stored.columns, strict=True):
-            values = column.to_pylist()
-            if (field.metadata or {}).get(_KIND) == _IMAGE:
-                values = [None if value is None else _open_image(artifact, value) for value in values]
-            columns[field.name] = values
         table = cls()
-        table._columns = columns
+        table._stored = StoredTable(artifact, path)
         return table
+
+    def _load(self) -> dict[str, Any]:
+        """Return the columns in memory; from then on the table is independent of its file."""
+        stored = self._stored
+        if stored is not None:
+            table = stored.read()
+            self._loaded = {
+                name: stored.cells(name, table.column(name)) if name in stored.images else table.column(name)
+                for name in stored.columns
+            }
+            self._types = {
+                field.name: field.type for field in stored.schema if field.name not in stored.images
+            }
+            self._stored = None
+        return self._loaded
+
+    def _check_column(self, name: str) -> None:
+        if name not in self.columns:
+            raise UsageError(f"the table has no column '{name}'. It has: {', '.join(self.columns)}")
+
+    def _list(self, name: str) -> list[Any]:
+        cells = self._load()[name]
+        if isinstance(cells, list):
+            return cells
+        self._types.setdefault(name, cells.type)
+        values: list[Any] = cells.to_pylist()
+        self._loaded[name] = values
+        return values
 
 
 def _rows(data: Any) -> list[Sequence[Any]]:
@@ -165,46 +268,9 @@ def _check_width(row: Sequence[Any], columns: Sequence[str]) -> None:
         )
 
 
-def _stored_images(column: str, values: list[Any], artifact: Artifact, folder: str) -> list[str | None]:
-    paths: list[str | None] = []
-    for value in values:
-        if value is not None and not isinstance(value, Image):
-            raise UsageError(f"column '{column}' mixes images and {type(value).__name__}. Use one kind")
-        paths.append(None if value is None else value.add_by_content(artifact, folder))
-    return paths
-
-
-def _open_image(artifact: Artifact, path: str) -> Image:
-    with artifact.open(path) as stream:
-        return Image(stream.read())
-
-
-def _array(arrow: Any, column: str, values: list[Any]) -> Any:
-    try:
-        return arrow.array([_cell(value) for value in values])
-    except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError) as error:
-        raise UsageError(
-            f"the cells of column '{column}' are not of one type that Parquet has: {error}. Convert them, "
-            "to text for instance"
-        ) from error
-
-
-def _cell(value: Any) -> Any:
-    if hasattr(value, "tolist") and hasattr(value, "dtype"):
-        return value.tolist()
-    return value
-
-
-def _arrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise MissingExtraError("tables need pyarrow. Install it: pip install 'artline[table]'") from error
-    return pyarrow
-
-
-def _parquet() -> Any:
-    _arrow()
-    import pyarrow.parquet
-
-    return pyarrow.parquet
+def _types(schema: Any) -> dict[str, Any]:
+    if schema is None:
+        return {}
+    if isinstance(schema, Mapping):
+        return dict(schema)
+    return {field.name: field.type for field in schema}

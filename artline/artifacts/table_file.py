@@ -1,0 +1,260 @@
+"""The stored form of a table: one Parquet file whose pages and row groups follow its content."""
+
+from __future__ import annotations
+
+import posixpath
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from artline.artifacts.media import Image
+from artline.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from artline.artifacts.artifact import Artifact
+    from artline.artifacts.manifest import Entry
+
+__all__ = ["SUFFIX", "StoredTable", "TableWriter", "array_of", "arrow_module", "frame_columns", "is_frame"]
+
+SUFFIX = ".table.parquet"
+
+# A row group ends at a fixed number of rows, or at a multiple of GRID rows once it is large, so that the row
+# groups of a table and of the same table with rows appended begin alike.
+GROUP_ROWS = 1 << 17
+GROUP_BYTES = 128 << 20
+GRID = 1 << 10
+SPOOL = 16 << 20
+
+_KIND = b"artline.kind"
+_IMAGE = b"image"
+
+
+class TableWriter:
+    """Writes a table that need not fit in memory into an artifact, batch by batch.
+
+    Use it in a ``with`` block: the table is there, as ``<name>.table.parquet``, when the block ends, and
+    nothing is when the block raises. The first batch settles columns and types unless ``schema`` (a pyarrow
+    schema) does. Memory holds one row group, 131,072 rows or about 128 MiB.
+    """
+
+    def __init__(self, artifact: Artifact, name: str, *, schema: Any = None, overwrite: bool = False) -> None:
+        self._artifact = artifact
+        self._path = name if name.endswith(SUFFIX) else name + SUFFIX
+        self._overwrite = overwrite
+        self._arrow = arrow_module()
+        self._schema = schema
+        self._settled = False
+        self._file = tempfile.SpooledTemporaryFile(SPOOL, prefix="artline-")  # noqa: SIM115 (closed at exit)
+        self._parquet: Any = None
+        self._pending: list[Any] = []
+        self._rows = 0
+        self._size = 0
+        self.entry: Entry | None = None
+
+    def write(self, rows: Any) -> None:
+        """Append a batch: a pandas, Polars or Arrow table, or a mapping of column names to cells.
+
+        Raises UsageError naming a column whose cells do not fit its type.
+        """
+        columns = rows if isinstance(rows, Mapping) else frame_columns(rows)
+        table = self._table(columns)
+        if not self._settled:
+            self._schema, self._settled = table.schema, True
+        offset = 0
+        while offset < len(table):
+            piece = table.slice(offset, GRID - self._rows % GRID)
+            self._pending.append(piece)
+            self._rows += len(piece)
+            self._size += piece.nbytes
+            offset += len(piece)
+            if self._rows == GROUP_ROWS or (self._size >= GROUP_BYTES and self._rows % GRID == 0):
+                self._write_group()
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is not None:
+                return
+            if not self._settled:
+                self._schema = self._schema or self._arrow.schema([])
+            self._write_group()
+            self._parquet.close()
+            self._file.seek(0)
+            stream = cast("BinaryIO", self._file)
+            self.entry = self._artifact.add_stream(stream, self._path, overwrite=self._overwrite)
+
+    def _table(self, columns: Mapping[str, Any]) -> Any:
+        if self._schema is not None and list(columns) != self._schema.names:
+            raise UsageError(
+                f"the rows have the columns {', '.join(columns)}, the table {', '.join(self._schema.names)}"
+            )
+        fields, arrays = [], []
+        for name, cells in columns.items():
+            wanted = self._schema.field(name) if self._schema is not None else None
+            if isinstance(cells, list) and any(isinstance(cell, Image) for cell in cells):
+                array = self._images(name, cells)
+                field = self._arrow.field(name, array.type, metadata={_KIND: _IMAGE})
+                if wanted is not None and wanted.type != field.type:
+                    raise UsageError(f"column '{name}' is of type {wanted.type}, not images")
+            else:
+                array = array_of(name, cells, wanted.type if wanted is not None else None)
+                field = wanted if wanted is not None else self._arrow.field(name, array.type)
+            fields.append(field)
+            arrays.append(array)
+        return self._arrow.table(arrays, schema=self._arrow.schema(fields))
+
+    def _images(self, column: str, cells: Sequence[Any]) -> Any:
+        folder = posixpath.dirname(self._path)
+        stored = []
+        for cell in cells:
+            if cell is not None and not isinstance(cell, Image):
+                raise UsageError(f"column '{column}' mixes images and {type(cell).__name__}. Use one kind")
+            stored.append(
+                cell and {"path": cell.add_by_content(self._artifact, folder), "caption": cell.caption}
+            )
+        text = self._arrow.string()
+        return self._arrow.array(stored, self._arrow.struct([("path", text), ("caption", text)]))
+
+    def _write_group(self) -> None:
+        from pyarrow import parquet
+
+        try:
+            if self._parquet is None:
+                self._parquet = parquet.ParquetWriter(
+                    self._file, self._schema, compression="zstd", use_content_defined_chunking=True
+                )
+            if self._pending:
+                group = self._arrow.concat_tables(self._pending)
+                self._parquet.write_table(group, row_group_size=GROUP_ROWS)
+        except (self._arrow.ArrowInvalid, self._arrow.ArrowNotImplementedError) as error:
+            raise UsageError(f"Parquet has no form for the table '{self._path}': {error}") from error
+        self._pending, self._rows, self._size = [], 0, 0
+
+
+class StoredTable:
+    """A table's file in an artifact, read in place."""
+
+    def __init__(self, artifact: Artifact, path: str) -> None:
+        arrow_module()
+        self._artifact = artifact
+        self._path = path
+        with artifact.open(path) as stream:
+            file = self._open(stream)
+            self.rows: int = file.metadata.num_rows
+            self._schema = file.schema_arrow
+        self.columns: list[str] = self._schema.names
+        self.images = {field.name for field in self._schema if (field.metadata or {}).get(_KIND) == _IMAGE}
+
+    @property
+    def schema(self) -> Any:
+        """The columns with their Arrow types; images are of their paths and captions."""
+        return arrow_module().schema([field.remove_metadata() for field in self._schema])
+
+    def read(self) -> Any:
+        """Return everything as an Arrow table."""
+        with self._artifact.open(self._path) as stream:
+            return self._open(stream).read().cast(self.schema)
+
+    def column(self, name: str) -> list[Any]:
+        """Return one column as Python values, reading no other."""
+        with self._artifact.open(self._path) as stream:
+            return self.cells(name, self._open(stream).read(columns=[name]).column(name))
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """Yield Arrow record batches of at most ``size`` rows, reading the file as they are taken."""
+        schema = self.schema
+        with self._artifact.open(self._path) as stream:
+            file = self._open(stream)
+            for group in range(file.num_row_groups):  # all at once, Arrow keeps what it has read
+                for batch in file.iter_batches(batch_size=size, row_groups=[group]):
+                    yield batch.cast(schema)
+
+    def cells(self, column: str, array: Any) -> list[Any]:
+        """Return a column of ``read`` or ``batches`` as Python values, images opened."""
+        values = array.to_pylist()
+        return [self._image(value) for value in values] if column in self.images else list(values)
+
+    def _image(self, stored: Any) -> Image | None:
+        if stored is None:
+            return None
+        # A path alone is what the first stores have.
+        path, caption = (stored, "") if isinstance(stored, str) else (stored["path"], stored["caption"])
+        with self._artifact.open(path) as stream:
+            return Image(stream.read(), caption=caption or "")
+
+    def _open(self, stream: BinaryIO) -> Any:
+        from pyarrow import parquet
+
+        return parquet.ParquetFile(stream)
+
+
+def is_frame(data: Any) -> bool:
+    """Tell whether an object is a table of another library: pandas, Polars, or one that exports Arrow."""
+    return hasattr(data, "iloc") or hasattr(data, "to_arrow") or hasattr(data, "__arrow_c_stream__")
+
+
+def frame_columns(frame: Any) -> dict[str, Any]:
+    """Return another library's table as columns: Arrow arrays, or lists where they hold images."""
+    arrow = arrow_module()
+    if hasattr(frame, "iloc"):
+        names = [str(name) for name in frame.columns]
+        series = [frame.iloc[:, index] for index in range(len(names))]
+        cells = [
+            one.tolist() if any(isinstance(cell, Image) for cell in _objects(one)) else array_of(name, one)
+            for name, one in zip(names, series, strict=True)
+        ]
+    elif isinstance(frame, arrow.RecordBatch | arrow.Table):
+        names, cells = list(frame.schema.names), list(frame.columns)
+    elif is_frame(frame):
+        table = frame.to_arrow() if hasattr(frame, "to_arrow") else arrow.table(frame)
+        names, cells = list(table.schema.names), list(table.columns)
+    else:
+        raise UsageError(
+            f"a {type(frame).__name__} is no table. Pass a pandas, Polars or Arrow table, or columns and data"
+        )
+    if len(set(names)) != len(names):
+        raise UsageError(f"a table's columns must have different names, not {names}")
+    return dict(zip(names, cells, strict=True))
+
+
+def array_of(column: str, cells: Any, wanted: Any = None) -> Any:
+    """Return cells as an Arrow array, of the type ``wanted`` if one is.
+
+    Raises UsageError naming the column when the cells are not of one type, or not of that one.
+    """
+    arrow = arrow_module()
+    try:
+        if isinstance(cells, arrow.Array | arrow.ChunkedArray):
+            return cells if wanted is None or cells.type == wanted else cells.cast(wanted)
+        if hasattr(cells, "iloc"):
+            return arrow.array(cells, wanted, from_pandas=True)
+        return arrow.array([_plain(cell) for cell in cells], wanted)
+    except (arrow.ArrowException, TypeError, ValueError, OverflowError) as error:
+        told = f"of type {wanted}" if wanted is not None else "of one type that Parquet has"
+        raise UsageError(
+            f"the cells of column '{column}' are not {told}: {error}. Convert them, to text for instance"
+        ) from error
+
+
+def arrow_module() -> Any:
+    """Return pyarrow; raise MissingExtraError without it."""
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtraError("tables need pyarrow. Install it: pip install 'artline[table]'") from error
+    return pyarrow
+
+
+def _objects(series: Any) -> Any:
+    return series if series.dtype == object else ()
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):
+        return value.tolist()
+    return value
