@@ -257,15 +257,23 @@ def edit_version(
         )
 
 
-def write_edge(conn: sa.Connection, version_id: int, run: str, role: str, use_as: str = "") -> None:
-    """Record that a run made (``output``) or used (``input``) a version; idempotent."""
+def write_edge(conn: sa.Connection, version_id: int, run: str, role: str, use_as: str = "") -> bool:
+    """Record that a run made (``output``) or used (``input``) a version; idempotent.
+
+    An edge that would close a circle is not written, and False returned: a run that uses what it made
+    itself, or logs again what it was made from, adds nothing to what led to what.
+    """
+    from artline.artifacts.lineage import closes_circle
     from artline.artifacts.schema import artifact_edge, upsert
 
+    if closes_circle(conn, version_id, run, role):
+        return False
     conn.execute(
         upsert(conn, artifact_edge)
         .values(version_id=version_id, run=run, role=role, use_as=use_as, at=time.time())
         .on_conflict_do_nothing()
     )
+    return True
 
 
 def record_event(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from artline.artifacts.lineage import Graph, Node
+from artline.artifacts.lineage import Edge, Graph, Node
 
 __all__ = ["as_dict", "dot", "mermaid", "to_json", "tree"]
 
@@ -15,11 +15,10 @@ def tree(graph: Graph) -> str:
     """Return the graph as two indented trees: what led to the subject, and what came of it."""
     subject = graph.node(graph.subject)
     lines = [_describe(subject)]
-    up, down = graph.sources(graph.subject), graph.targets(graph.subject)
-    for title, edges, upwards in (("made from", up, True), ("led to", down, False)):
-        if edges:
+    for title, upwards in (("made from", True), ("led to", False)):
+        if graph.sources(graph.subject) if upwards else graph.targets(graph.subject):
             lines.append(f"{title}:")
-            lines.extend(_branches(graph, graph.subject, upwards, "", {graph.subject}))
+            lines.extend(_branches(graph, upwards))
     return "\n".join(lines)
 
 
@@ -56,7 +55,10 @@ def as_dict(graph: Graph) -> dict[str, object]:
     return {
         "subject": graph.subject,
         "nodes": [asdict(node) for node in graph.nodes],
-        "edges": [asdict(edge) for edge in graph.edges],
+        "edges": [
+            {"source": edge.source, "target": edge.target, "role": edge.role, "use_as": edge.use_as}
+            for edge in graph.edges
+        ],
     }
 
 
@@ -65,18 +67,23 @@ def to_json(graph: Graph) -> str:
     return json.dumps(as_dict(graph), indent=2, ensure_ascii=False)
 
 
-def _branches(graph: Graph, key: str, upwards: bool, indent: str, seen: set[str]) -> Iterator[str]:
-    edges = graph.sources(key) if upwards else graph.targets(key)
-    for index, edge in enumerate(edges):
+def _branches(graph: Graph, upwards: bool) -> Iterator[str]:
+    def below(key: str, indent: str) -> list[tuple[Edge, str, bool]]:
+        edges = graph.sources(key) if upwards else graph.targets(key)
+        return [(edge, indent, edge is edges[-1]) for edge in reversed(edges)]
+
+    seen = {graph.subject}
+    pending = below(graph.subject, "")
+    while pending:
+        edge, indent, last = pending.pop()
         other = edge.source if upwards else edge.target
-        last = index == len(edges) - 1
         role = f" as {edge.use_as}" if edge.use_as else ""
         repeated = other in seen
         text = _describe(graph.node(other)) + role + (" (see above)" if repeated else "")
         yield indent + ("└── " if last else "├── ") + text
         if not repeated:
             seen.add(other)
-            yield from _branches(graph, other, upwards, indent + ("    " if last else "│   "), seen)
+            pending += below(other, indent + ("    " if last else "│   "))
 
 
 def _describe(node: Node) -> str:

@@ -22,7 +22,7 @@ from artline.artifacts.commit import (
     write_edge,
 )
 from artline.artifacts.current import current_settings
-from artline.artifacts.lineage import Direction, Edge, Graph, Node, trace
+from artline.artifacts.lineage import Direction, Graph, draw, trace
 from artline.artifacts.projects import ProjectRecord, list_projects
 from artline.artifacts.refs import LATEST, check_alias, check_tag, parse_ref, version_number
 from artline.artifacts.versions import (
@@ -312,7 +312,7 @@ class ArtifactStore:
                 edges = trace(conn, version_id=record.id, direction=direction, depth=depth)
             ids = {version_id for version_id, *_ in edges} | ({record.id} if record else set())
             records = {found.id: found for found in load_versions(conn, sorted(ids))}
-        return self._graph(record.qualified_name if record else subject, records, edges)
+        return draw(record or subject, records, edges, self.content.algorithm)
 
     def logged_by(self, version_id: int) -> str | None:
         """Return the key of the run that first logged a version, None without one."""
@@ -421,37 +421,6 @@ class ArtifactStore:
         query = sa.select(edge.run).where(edge.version_id == version_id, edge.role == role).order_by(edge.id)
         with self.catalog.read() as conn:
             return list(conn.execute(query).scalars())
-
-    def _graph(
-        self,
-        subject: str,
-        records: dict[int, VersionRecord],
-        edges: list[tuple[int, str, str, str]],
-    ) -> Graph:
-        from artline.storage.digest import format_digest
-
-        nodes = {
-            record.qualified_name: Node(
-                key=record.qualified_name,
-                kind="artifact",
-                type=record.type,
-                digest=format_digest(self.content.algorithm, record.digest),
-                aliases=record.aliases,
-                deleted=record.deleted_at is not None,
-            )
-            for record in records.values()
-        }
-        lines = []
-        for version_id, run, role, use_as in edges:
-            version = records[version_id].qualified_name
-            nodes.setdefault(run, Node(key=run, kind="run"))
-            source, target = (version, run) if role == INPUT else (run, version)
-            lines.append(Edge(source, target, role, use_as))
-        nodes.setdefault(subject, Node(key=subject, kind="run"))
-        ordered = sorted(nodes.values(), key=lambda node: (node.kind, node.key))
-        return Graph(
-            subject, tuple(ordered), tuple(sorted(lines, key=lambda e: (e.source, e.target, e.role)))
-        )
 
 
 def _is_run(conn: sa.Connection, subject: str) -> bool:

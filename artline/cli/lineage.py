@@ -7,7 +7,7 @@ import click
 from artline.cli.command import command
 from artline.cli.options import artifact_argument, json_option, project_option
 
-FORMATS = ("tree", "mermaid", "dot", "json")
+FORMATS = ("tree", "mermaid", "dot", "json", "openlineage", "prov")
 
 
 @command(
@@ -16,6 +16,7 @@ FORMATS = ("tree", "mermaid", "dot", "json")
         "art lineage digits-mlp:production",
         "art lineage digits:v1 --down --depth 2",
         "art lineage digits-mlp:v3 --format dot | dot -Tsvg > lineage.svg",
+        "art lineage digits-mlp:v3 --format openlineage | jq -c '.[]'   # one event a line",
         "art lineage my-project/k3x9qf0a          # a run",
     ],
     exits=[3, 7],
@@ -41,9 +42,11 @@ def lineage(
     """Show what a version was made from and what was made of it.
 
     The runs that made it, the versions those used, and so on up; the runs that used it, the versions those
-    made, and so on down. Works for a run, too.
+    made, and so on down. Works for a run, too. The formats openlineage (events, one a run) and prov (W3C
+    PROV-JSON) are JSON for other tools. No version ever leads to itself: that a run uses what it made, or
+    logs again what it was made from, is not recorded.
     """
-    from artline.artifacts import render
+    from artline.artifacts import interchange, render
     from artline.cli.output import print_json
     from artline.cli.stores import lineage_subject, open_runs
 
@@ -52,5 +55,9 @@ def lineage(
     graph = store.artifacts.lineage(lineage_subject(store, ref), way, depth)  # type: ignore[arg-type]
     if as_json or form == "json":
         print_json(render.as_dict(graph))
+    elif form == "openlineage":
+        print_json(interchange.openlineage(graph))
+    elif form == "prov":
+        print_json(interchange.prov(graph))
     else:
         print({"tree": render.tree, "mermaid": render.mermaid, "dot": render.dot}[form](graph))

@@ -2,15 +2,23 @@ from __future__ import annotations
 
 import json
 import random
+import uuid
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from artline.artifacts.commit import INPUT, OUTPUT, Proposal, commit_version, write_edge
-from artline.artifacts.lineage import Edge, Graph, Node, trace
+from artline.artifacts.interchange import openlineage, prov
+from artline.artifacts.lineage import Edge, Graph, Node, draw, trace
 from artline.artifacts.manifest import Built
 from artline.artifacts.render import dot, mermaid, to_json, tree
-from artline.storage.catalog import Catalog
+from artline.artifacts.schema import artifact_edge, artifact_version
+from artline.artifacts.versions import load_versions
+from artline.storage.catalog import Catalog, sqlite_url
+from artline.storage.digest import Algorithm
 
 
 def versions(catalog: Catalog, count: int) -> list[int]:
@@ -24,9 +32,13 @@ def versions(catalog: Catalog, count: int) -> list[int]:
 
 
 def link(catalog: Catalog, *edges: tuple[int, str, str]) -> None:
+    """Write edges as they are; an older catalog may even have circles."""
+    rows = [
+        {"version_id": version_id, "run": run, "role": role, "use_as": "", "at": float(number)}
+        for number, (version_id, run, role) in enumerate(edges)
+    ]
     with catalog.write() as conn:
-        for version_id, run, role in edges:
-            write_edge(conn, version_id, run, role)
+        conn.execute(artifact_edge.insert(), rows)
 
 
 def test_lineage_goes_up_to_what_made_it_and_down_to_what_came_of_it(catalog: Catalog) -> None:
@@ -170,3 +182,105 @@ def test_a_long_chain_is_followed_to_its_end(catalog: Catalog, direction: str) -
     start = ids[0] if direction == "down" else ids[-1]
     with catalog.read() as conn:
         assert len(trace(conn, version_id=start, direction=direction)) == 118  # type: ignore[arg-type]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.booleans()), max_size=30))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_order_of_events_makes_anything_its_own_ancestor(
+    shared: Catalog, steps: list[tuple[int, int, bool]]
+) -> None:
+    with shared.write() as conn:
+        conn.execute(artifact_edge.delete())
+        ids = list(conn.execute(sa.select(artifact_version.c.id).order_by(artifact_version.c.id)).scalars())
+        before: dict[object, set[object]] = {}
+        for version, run, used in steps:
+            after, first = (f"r{run}", ids[version]) if used else (ids[version], f"r{run}")
+            wanted = not _leads(before, first, after)
+            assert write_edge(conn, ids[version], f"r{run}", INPUT if used else OUTPUT) == wanted
+            if wanted:
+                before.setdefault(after, set()).add(first)
+        assert not any(_leads(before, source, node) for node in before for source in before[node])
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    catalog = Catalog.open(sqlite_url(tmp_path_factory.mktemp("lineage") / "catalog.db"))
+    versions(catalog, 6)
+    return catalog
+
+
+def _leads(before: dict[object, set[object]], node: object, target: object) -> bool:
+    """Tell whether ``target`` is ``node`` or one of its ancestors."""
+    pending, seen = [node], set[object]()
+    while pending:
+        here = pending.pop()
+        if here == target:
+            return True
+        if here not in seen:
+            seen.add(here)
+            pending += before.get(here, ())
+    return False
+
+
+def test_a_run_that_uses_what_it_made_is_no_ancestor_of_itself(catalog: Catalog) -> None:
+    first, second = versions(catalog, 2)
+    with catalog.write() as conn:
+        assert write_edge(conn, first, "r1", OUTPUT)
+        assert not write_edge(conn, first, "r1", INPUT)
+        assert write_edge(conn, first, "r2", INPUT)
+        assert write_edge(conn, second, "r2", OUTPUT)
+        assert not write_edge(conn, second, "r1", INPUT)
+        assert not write_edge(conn, first, "r2", OUTPUT)  # it made again what it came from
+        assert write_edge(conn, first, "r3", OUTPUT)
+        assert {step[:3] for step in trace(conn, run="r1")} == {
+            (first, "r1", OUTPUT), (first, "r2", INPUT), (second, "r2", OUTPUT)
+        }  # fmt: skip
+
+
+def test_openlineage_has_an_event_for_each_run() -> None:
+    events = openlineage(GRAPH)
+    assert [event["job"]["name"] for event in events] == ["r1", "r2"]
+    first = events[0]
+    assert first["eventType"] == "COMPLETE"
+    assert first["eventTime"] == "1970-01-01T00:00:00.000+00:00"
+    assert uuid.UUID(first["run"]["runId"]).version == 5
+    assert openlineage(GRAPH) == events
+    (used,), (made,) = first["inputs"], first["outputs"]
+    assert (used["namespace"], used["name"]) == ("artline://e/p", "raw")
+    assert (made["namespace"], made["name"]) == ("artline://e/p", "clean")
+    assert made["facets"]["version"]["datasetVersion"] == "v1@blake3:00"
+    assert {"producer", "schemaURL"} <= set(first)
+    assert {"_producer", "_schemaURL"} <= set(made["facets"]["version"])
+
+
+def test_prov_relates_entities_and_activities_that_it_declares() -> None:
+    document = prov(GRAPH)
+    assert json.loads(json.dumps(document)) == document
+    assert set(document["activity"]) == {"art:e/p/r1", "art:e/p/r2"}
+    assert document["entity"]["art:e/p/raw:v0"] == {
+        "prov:label": "raw:v0", "prov:type": "dataset", "art:digest": "blake3:02", "art:deleted": True
+    }  # fmt: skip
+    assert len(document["used"]) == len(document["wasGeneratedBy"]) == 2
+    for relation in (*document["used"].values(), *document["wasGeneratedBy"].values()):
+        assert relation["prov:entity"] in document["entity"]
+        assert relation["prov:activity"] in document["activity"]
+    assert [relation.get("prov:role") for relation in document["used"].values()] == ['the "set"', None]
+
+
+def test_thousands_of_nodes_in_a_row_are_followed_and_drawn(catalog: Catalog) -> None:
+    ids = versions(catalog, 1500)
+    link(
+        catalog,
+        *(edge for index in range(1499) for edge in (
+            (ids[index], f"e/p/r{index}", INPUT), (ids[index + 1], f"e/p/r{index}", OUTPUT)
+        )),
+    )  # fmt: skip
+    with catalog.read() as conn:
+        steps = trace(conn, version_id=ids[0], direction="down")
+        assert len(trace(conn, version_id=ids[0], direction="down", depth=100)) == 100
+        records = {record.id: record for record in load_versions(conn, ids)}
+    graph = draw(records[ids[0]], records, steps, Algorithm.BLAKE3)
+    assert len(graph.nodes) == 2999
+    assert tree(graph).count("\n") == 2999
+    assert len(openlineage(graph)) == 1499
+    assert len(prov(graph)["used"]) == 1499
