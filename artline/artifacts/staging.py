@@ -151,9 +151,9 @@ class Staging:
         """Hold the draft for one thread, in the process that has the writer's threads and its lease."""
         if os.getpid() != self._process:
             raise UsageError(
-                f"this draft was begun in process {self._process}, of which this one is a copy: what is added "
-                "here would be missing there. Add files where the draft was begun, or begin one in each "
-                "process and log them with incremental=True"
+                f"this draft was begun in process {self._process}, of which this one is a copy: what is "
+                "added here would be missing there. Add files where the draft was begun, or begin one in "
+                "each process and log them with incremental=True"
             )
         with self._lock:
             yield
