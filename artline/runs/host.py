@@ -13,9 +13,14 @@ from artline.runs.records import Process
 __all__ = ["describe_host", "describe_process", "host_name", "redact", "redact_arguments"]
 
 _SECRET_NAME = re.compile(
-    r"(?i)(pass(wd|word|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|auth)$"
+    r"(?i)(pass(wd|word|phrase)?|secret|token|(api|access|secret|private|account)[-_]?key|auth|credentials?)$"
 )
 _CREDENTIALS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@]+@")
+_BEARER = re.compile(r"(?i)\b(bearer\s+)\S+")
+_SIGNATURE = re.compile(
+    r"(?i)([?&](?:x-(?:amz|goog)-(?:signature|security-token|credential)|sig|signature|\w*token|api_?key)=)"
+    r"[^&#\s]+"
+)
 _TOKENS = re.compile(
     r"\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}"
     r"|AKIA[0-9A-Z]{16}|xox[abprs]-[\w-]{10,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
@@ -57,7 +62,8 @@ def host_name() -> str:
 
 
 def redact(text: str) -> str:
-    """Hide credentials inside URLs and texts that look like access tokens."""
+    """Hide credentials and signatures inside URLs, and texts that look like access tokens."""
+    text = _SIGNATURE.sub(rf"\1{HIDDEN}", _BEARER.sub(rf"\1{HIDDEN}", text))
     return _TOKENS.sub(HIDDEN, _CREDENTIALS.sub(rf"\1{HIDDEN}@", text))
 
 

@@ -197,6 +197,13 @@ def test_secrets_are_hidden() -> None:
     assert redact("ssh://git@host/x") == "ssh://***@host/x"
     assert redact("git@host:x/y.git") == "git@host:x/y.git"
     assert redact(f"key {token}") == "key ***"
+    assert redact("Authorization: Bearer abc.def") == "Authorization: Bearer ***"
+    assert redact("s3://b/x?X-Amz-Signature=ab1&part=2") == "s3://b/x?X-Amz-Signature=***&part=2"
+    assert redact_arguments(["--secret-key", "s", "--credentials=c"]) == [
+        "--secret-key",
+        "***",
+        "--credentials=***",
+    ]
     assert redact_arguments(["--password", "--next", "x", "--db-secret", "s", "API_KEY=1", "monkey=1"]) == [
         "--password",
         "--next",
