@@ -84,8 +84,13 @@ class Recorder:
         self._complete = False
         self._closed = False
         self._latest: dict[str, Any] = {}
-        self._writer.append(start)
-        self._writer.flush()
+        try:
+            self._writer.append(start)
+            self._writer.flush()
+        except BaseException:  # a journal that says nothing would lie there for ever
+            self._writer.close()
+            self._writer.path.unlink(missing_ok=True)
+            raise
         self._thread = threading.Thread(target=self._loop, name="artline-recorder", daemon=True)
         self._thread.start()
 

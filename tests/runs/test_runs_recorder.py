@@ -19,6 +19,7 @@ from livescript import (
 )
 
 import artline as art
+from artline.errors import StoreUnavailableError
 from artline.runs import records
 from artline.runs.journal import JournalWriter
 from artline.runs.recorder import Recorder
@@ -204,3 +205,16 @@ def test_any_exit_code_ends_a_run(store_root: Path, given: Any, kept: int) -> No
     run.finish(exit_code=given)
     assert finish_of(journal_of(run)) == ("failed" if kept else "finished", kept)
     assert len(history_of(journal_of(run))) == 1
+
+
+def test_a_journal_that_cannot_be_begun_is_not_left_behind(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pwrite(fd: int, data: Any, offset: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", pwrite)
+        with pytest.raises(StoreUnavailableError, match="No space left"):
+            art.init(project="p", id="a", settings=QUIET)
+    assert not list(store_root.rglob("*.journal"))
