@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import click
 
-from artline.errors import ArtlineError
+from artline.errors import ArtlineError, AuthError
 
 __all__ = ["EXIT_CODES", "INTERRUPTED", "finish"]
 
@@ -53,6 +53,13 @@ def finish(work: Callable[[], object]) -> int:
         code = 0
     except ArtlineError as error:
         code = _report(str(error), code=error.exit_code, error=error)
+    except PermissionError as error:
+        place = error.filename if error.filename is not None else "a file"
+        code = _report(
+            f"no permission for {place}. Check its owner and mode, and those of its folders",
+            code=AuthError.exit_code,
+            error=error,
+        )
     except Exception as error:  # noqa: BLE001 - the last resort of the program: reported, never hidden
         text = " ".join(str(error).split())
         code = _report(

@@ -10,39 +10,49 @@ from artline.cli.options import json_option
 
 @command(
     "fsck",
-    examples=["art fsck", "art fsck --full", "art fsck --full --json | jq '.losses[].version'"],
+    examples=[
+        "art fsck",
+        "art fsck --full",
+        "art fsck --repair",
+        "art fsck --full --json | jq '.losses[].version'",
+    ],
     exits=[4, 7],
     meanings={0: "the store is sound", 4: "something is damaged or gone"},
     shape="""
 {"ok": bool, "full": bool, "versions": int, "packs": int, "chunks": int, "bytes": bytes,
  "problems": [str], "damaged": [{"digest": str, "place": str, "reason": str}], "orphans": [str],
  "losses": [{"version": "entity/project/name:v3", "path": str, "problem": str}],
- "rebuilt": null | {"packs": int, "chunks": int, "problems": [str]}}
+ "repaired": null | {"packs": int, "chunks": int, "forgotten": int, "problems": [str]}}
 """,
 )
 @click.option("--full", is_flag=True, help="Read every byte again and compare it with its digest.")
 @click.option(
-    "--rebuild-index", is_flag=True, help="First put back what the index of chunks lacks, from the packs."
+    "--repair",
+    is_flag=True,
+    help="Put back what the index of chunks lacks, and take damaged chunks out of it (implies --full).",
 )
 @json_option
-def fsck(full: bool, rebuild_index: bool, as_json: bool) -> None:
+def fsck(full: bool, repair: bool, as_json: bool) -> None:
     """Check the whole store; name each damaged version and file.
 
     Without --full every pack must be there with its size and its index, and every chunk that a version
-    needs must be known. Nothing is changed, unless the index is to be rebuilt.
+    needs must be known. Nothing is changed without --repair. After it, storing a file whose content was
+    damaged or lost again (art push, or the script that logged it) heals every version that has it.
     """
     from artline.artifacts.fsck import check
     from artline.cli.output import note, print_json, red
     from artline.cli.progress import Progress
     from artline.cli.stores import open_artifacts
     from artline.cli.values import count, plain, size
-    from artline.storage.fsck import rebuild_index as rebuild
+    from artline.storage.fsck import forget_damaged, rebuild_index
 
-    store = open_artifacts()
-    rebuilt = rebuild(store.content) if rebuild_index else None
+    full = full or repair
+    store = open_artifacts(adopt=repair)
+    rebuilt = rebuild_index(store.content) if repair else None
     with Progress("fsck", noun="pack", quiet=store.settings.quiet) as bar:
         report = check(store, full=full, progress=bar)
     packs = report.packs
+    forgotten = forget_damaged(store.content, packs) if repair else 0
     if as_json:
         damaged = [
             {"digest": store.content.format(chunk.digest), "place": chunk.place, "reason": chunk.reason}
@@ -60,12 +70,20 @@ def fsck(full: bool, rebuild_index: bool, as_json: bool) -> None:
                 "damaged": damaged,
                 "orphans": packs.orphans,
                 "losses": report.losses,
-                "rebuilt": rebuilt,
+                "repaired": rebuilt
+                and {
+                    "packs": rebuilt.packs,
+                    "chunks": rebuilt.chunks,
+                    "forgotten": forgotten,
+                    "problems": rebuilt.problems,
+                },
             }
         )
     else:
         if rebuilt is not None:
             print(f"put back: {count(rebuilt.packs, 'pack')}, {count(rebuilt.chunks, 'chunk')}")
+            if forgotten:
+                print(f"taken out: {count(forgotten, 'damaged chunk')}. Store the files named below again")
             for problem in rebuilt.problems:
                 print(red(plain(problem)))
         for problem in packs.problems:

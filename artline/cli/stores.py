@@ -15,11 +15,19 @@ if TYPE_CHECKING:
 __all__ = ["find_run", "lineage_subject", "open_artifacts", "open_runs"]
 
 
-def open_artifacts(project: str | None = None) -> ArtifactStore:
-    """Open the artifacts of the store, working in ``project`` or the one set."""
+def open_artifacts(project: str | None = None, *, adopt: bool = False) -> ArtifactStore:
+    """Open the artifacts of the store, working in ``project`` or the one set.
+
+    With ``adopt`` a new catalog takes over a bucket whose own catalog was lost.
+    """
     from artline.artifacts.store import ArtifactStore
 
-    return ArtifactStore.open(load_settings(project=project))
+    settings = load_settings(project=project)
+    if adopt:
+        from artline.storage.content import ContentStore
+
+        ContentStore.open(settings, adopt=True)
+    return ArtifactStore.open(settings)
 
 
 def open_runs(project: str | None = None) -> RunStore:

@@ -68,11 +68,12 @@ class ContentStore:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, settings: Settings | None = None) -> ContentStore:
+    def open(cls, settings: Settings | None = None, *, adopt: bool = False) -> ContentStore:
         """Open the store that the settings name, creating it at first use.
 
-        One instance serves all callers in a process. Raises what Catalog.open and the bucket raise, and
-        UsageError when the bucket belongs to another catalog.
+        One instance serves all callers in a process. Raises what Catalog.open and the bucket raise,
+        UsageError when the bucket belongs to another catalog, and IntegrityError when the catalog is new
+        though the bucket has packs: with ``adopt`` such a catalog takes the bucket over.
         """
         if settings is None:
             from artline.settings import load_settings
@@ -85,9 +86,10 @@ class ContentStore:
         with _open_lock:
             store = _open_stores.get(key)
             if store is None or not store._still_there():
+                _open_stores.pop(key, None)
                 catalog = Catalog.open(catalog_url, lock_timeout=settings.lock_timeout)
                 bucket = open_bucket(bucket_url)
-                identity = _identify(catalog, bucket, Algorithm(settings.digest))
+                identity = _identify(catalog, bucket, Algorithm(settings.digest), adopt)
                 store = _open_stores[key] = cls(catalog, bucket, root, identity)
         return store
 
@@ -216,7 +218,7 @@ class ContentStore:
         return self.catalog.dialect != "sqlite" or os.path.exists(self.catalog.place)
 
 
-def _identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm) -> dict[str, Any]:
+def _identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm, adopt: bool) -> dict[str, Any]:
     """Return the store's identity, agreed between catalog and bucket; write it where it is new.
 
     The catalog decides between creators at once, as not every bucket can.
@@ -228,6 +230,13 @@ def _identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm) -> dict[st
         return parse_identity(known, catalog.place)  # fsck compares a remote bucket's, not every opening
     stored = bucket.read(STORE_FILE).decode() if bucket.exists(STORE_FILE) else None
     if known is None:
+        if stored is not None and not adopt and next(bucket.list("packs/"), None) is not None:
+            raise IntegrityError(
+                f"the catalog {catalog.place} is new, but the bucket {bucket.url} holds the packs of a "
+                "store: was the catalog lost or moved? Restore it from a backup, or check ART_CATALOG and "
+                "ART_BUCKET. Without a backup, 'art fsck --repair' takes the bucket's chunks into the new "
+                "catalog; the names of versions and the runs stay lost"
+            )
         text = stored or json.dumps(_new_identity(algorithm), indent=2) + "\n"
         parse_identity(text, bucket.url)
         with catalog.write() as connection:

@@ -81,7 +81,7 @@ def test_gc_refuses_what_makes_no_sense(store_root: Path) -> None:
 
 def test_fsck_names_every_damaged_file(two: Path, store_root: Path) -> None:
     sound = ask("fsck", "--full")
-    assert (sound["ok"], sound["versions"], sound["losses"], sound["rebuilt"]) == (True, 2, [], None)
+    assert (sound["ok"], sound["versions"], sound["losses"], sound["repaired"]) == (True, 2, [], None)
     assert call("fsck").stdout.startswith("sound: 2 versions")
     content = Path("dropped", "1.bin").read_bytes()
     for pack in packs(store_root):
@@ -94,6 +94,10 @@ def test_fsck_names_every_damaged_file(two: Path, store_root: Path) -> None:
     assert report["ok"] is False
     assert [(loss["version"], loss["path"]) for loss in report["losses"]] == [(DROPPED, "1.bin")]
     assert "dropped:v0  1.bin" in call("fsck", "--full", code=4).stdout
+    repaired = ask("fsck", "--repair", code=4)["repaired"]
+    assert (repaired["chunks"], repaired["forgotten"]) == (0, 1)
+    call("push", "dropped", "dropped")  # the same content once more
+    assert ask("fsck", "--full")["ok"] is True
 
 
 def test_fsck_names_versions_that_lost_a_pack_and_rebuilds_the_index(two: Path, store_root: Path) -> None:
@@ -104,6 +108,15 @@ def test_fsck_names_versions_that_lost_a_pack_and_rebuilds_the_index(two: Path, 
     assert len({loss["version"] for loss in report["losses"]}) == 1
     assert call("fsck", code=4).stderr.startswith("error: the store is damaged")
     victim.write_bytes(data)
-    again = ask("fsck", "--rebuild-index")
+    again = ask("fsck", "--repair")
     assert again["ok"] is True
-    assert again["rebuilt"]["problems"] == []
+    assert again["repaired"]["problems"] == []
+
+
+def test_a_lost_catalog_is_not_mistaken_for_a_new_store(two: Path, store_root: Path) -> None:
+    for file in store_root.glob("catalog.db*"):
+        file.unlink()
+    for command in (["ls"], ["fsck"], ["gc"], ["status"]):
+        assert "was the catalog lost or moved?" in call(*command, code=4).stderr
+    assert ask("fsck", "--repair")["repaired"]["chunks"] > 0
+    assert "nothing new" in call("push", "dropped", "dropped").stdout + call("ls").stdout
