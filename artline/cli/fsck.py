@@ -21,7 +21,7 @@ from artline.cli.options import json_option
     shape="""
 {"ok": bool, "full": bool, "versions": int, "packs": int, "chunks": int, "bytes": bytes,
  "problems": [str], "damaged": [{"digest": str, "place": str, "reason": str}], "orphans": [str],
- "losses": [{"version": "entity/project/name:v3", "path": str, "problem": str}],
+ "losses": [{"version": "entity/project/name:v3", "path": str, "problem": str}], "journals": [str],
  "repaired": null | {"packs": int, "chunks": int, "forgotten": int, "problems": [str]}}
 """,
 )
@@ -33,7 +33,7 @@ from artline.cli.options import json_option
 )
 @json_option
 def fsck(full: bool, repair: bool, as_json: bool) -> None:
-    """Check the whole store; name each damaged version and file.
+    """Check the whole store; name each damaged version, file and journal.
 
     Without --full every pack must be there with its size and its index, and every chunk that a version
     needs must be known. Nothing is changed without --repair. After it, storing a file whose content was
@@ -42,7 +42,7 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
     from artline.artifacts.fsck import check
     from artline.cli.output import note, print_json, red
     from artline.cli.progress import Progress
-    from artline.cli.stores import open_artifacts
+    from artline.cli.stores import open_artifacts, open_runs
     from artline.cli.values import count, plain, size
     from artline.storage.fsck import forget_damaged, rebuild_index
 
@@ -51,6 +51,8 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
     rebuilt = rebuild_index(store.content) if repair else None
     with Progress("fsck", noun="pack", quiet=store.settings.quiet) as bar:
         report = check(store, full=full, progress=bar)
+    journals = [str(damage) for damage in open_runs().drain().damages]
+    ok = report.ok and not journals
     packs = report.packs
     forgotten = forget_damaged(store.content, packs) if repair else 0
     if as_json:
@@ -60,7 +62,7 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
         ]
         print_json(
             {
-                "ok": report.ok,
+                "ok": ok,
                 "full": full,
                 "versions": report.versions,
                 "packs": packs.packs,
@@ -70,6 +72,7 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
                 "damaged": damaged,
                 "orphans": packs.orphans,
                 "losses": report.losses,
+                "journals": journals,
                 "repaired": rebuilt
                 and {
                     "packs": rebuilt.packs,
@@ -92,6 +95,8 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
             print(red(plain(f"chunk {store.content.format(chunk.digest)} in {chunk.place}: {chunk.reason}")))
         for loss in report.losses:
             print(red(plain(f"{loss.version}  {loss.path or '(all of it)'}: {loss.problem}")))
+        for journal in journals:
+            print(red(plain(f"journal {journal}")))
         if packs.orphans:
             left = count(len(packs.orphans), "object")
             note(f"{left} left by interrupted writers: harmless, art gc --delete deletes them")
@@ -102,9 +107,9 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
                 count(packs.chunks, "chunk"),
             )
         )
-        if report.ok:
+        if ok:
             print(f"sound: {looked}, {size(packs.bytes)}{' read again' if full else ''}")
         else:
             note(f"error: the store is damaged ({looked} checked)")
-    if not report.ok:
+    if not ok:
         raise click.exceptions.Exit(4)

@@ -107,7 +107,6 @@ class Api:
             raise UsageError("Api takes settings or single overrides, not both")
         self.settings = settings or load_settings(**overrides)
         self.store = RunStore.open(self.settings)
-        self._warned: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Api {self.settings.root}>"
@@ -115,14 +114,9 @@ class Api:
     def refresh(self) -> None:
         """Take in what runs have written since. Called by every read."""
         try:
-            drained = self.store.drain()
+            self.store.ingest()
         except (StoreUnavailableError, AuthError) as error:
             warn(f"runs are shown as they were before: {error}")
-            return
-        for damage in map(str, drained.damages):
-            if damage not in self._warned:
-                self._warned.add(damage)
-                warn(f"a journal is damaged and was read only up to there: {damage}")
 
     def run(self, path: str) -> ApiRun:
         """Return the run ``project/run_id``, ``entity/project/run_id``, or ``run_id`` of the set project.

@@ -23,6 +23,7 @@ from artline.runs.history import Metric, list_metrics, read_history, scan_histor
 from artline.runs.ingest import Drain, Ingestion
 from artline.runs.intake import set_tags
 from artline.runs.listing import Cursor, Page, RunRecord, count_runs, find_runs, get_run
+from artline.runs.notices import warn
 from artline.runs.output import OutputPiece, read_output, tail_start
 from artline.runs.records import HISTORY, SYSTEM
 from artline.runs.schema import run, run_file
@@ -72,6 +73,7 @@ class RunStore:
             catalog, settings.root / "journal", heartbeat_interval=settings.heartbeat_interval
         )
         self._lock = threading.Lock()
+        self._warned: set[str] = set()
         self._artifacts: ArtifactStore | None = None
 
     @classmethod
@@ -101,10 +103,15 @@ class RunStore:
     def ingest(self, project: str | None = None, run_id: str | None = None) -> int:
         """Take in what runs have written since; return the number of records. Idempotent.
 
-        Marks runs ``crashed`` whose process is gone. Safe beside other processes. Raises
-        StoreLockedError, StoreUnavailableError.
+        Marks runs ``crashed`` whose process is gone, and warns once of each damaged journal. Safe beside
+        other processes. Raises StoreLockedError, StoreUnavailableError.
         """
-        return self.drain(project, run_id).frames
+        drained = self.drain(project, run_id)
+        for damage in map(str, drained.damages):
+            if damage not in self._warned:
+                self._warned.add(damage)
+                warn(f"a journal is damaged and was read only up to there: {damage}")
+        return drained.frames
 
     def drain(self, project: str | None = None, run_id: str | None = None) -> Drain:
         """Do what ``ingest`` does, and tell what happened, damaged journals included."""

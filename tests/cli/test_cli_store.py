@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import artline
 from artline.cli.group import art
 
 DROPPED = "local/uncategorized/dropped:v0"
@@ -120,3 +121,19 @@ def test_a_lost_catalog_is_not_mistaken_for_a_new_store(two: Path, store_root: P
         assert "was the catalog lost or moved?" in call(*command, code=4).stderr
     assert ask("fsck", "--repair")["repaired"]["chunks"] > 0
     assert "nothing new" in call("push", "dropped", "dropped").stdout + call("ls").stdout
+
+
+def test_a_damaged_journal_is_named_by_whoever_reads(clean_environment: Path, store_root: Path) -> None:
+    with artline.init(id="r1", settings={"console": False, "save_code": False}) as run:
+        for value in range(5):
+            run.log({"loss": value})
+    (journal,) = (store_root / "journal").rglob("*.journal")
+    data = bytearray(journal.read_bytes())
+    data[data.index(b'"loss"')] ^= 1
+    journal.write_bytes(data)
+    for command in (["runs", "ls"], ["metrics", "r1"]):
+        listed = call(*command)
+        assert f"a journal is damaged and was read only up to there: {journal}, offset" in listed.stderr
+    report = ask("fsck", code=4)
+    assert (report["losses"], len(report["journals"])) == ([], 1)
+    assert str(journal) in call("fsck", code=4).stdout
