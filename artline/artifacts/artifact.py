@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
@@ -329,11 +329,53 @@ class Artifact(ArtifactIdentity):
 
     def logged_by(self) -> str | None:
         """Return the key (``entity/project/run_id``) of the run that first logged it, None without one."""
-        return self.store.logged_by(self.record.id)
+        return self.store.logged_by(self.record.origin_id)
 
     def used_by(self) -> list[str]:
         """Return the keys (``entity/project/run_id``) of the runs that used it."""
-        return self.store.used_by(self.record.id)
+        return self.store.used_by(self.record.origin_id)
+
+    def link(self, target_path: str, aliases: Sequence[str] | None = None) -> Artifact:
+        """Make it a version of a collection, too (``project/name``), and return it as that; idempotent.
+
+        It has its own number and aliases there; content, metadata and lineage are this version's. Raises
+        UsageError when the collection is of another type, ProtectedError for a protected alias.
+        """
+        return self.store.link(self, target_path, aliases=tuple(aliases or ()), entity=self.entity)
+
+    def unlink(self) -> None:
+        """Take a linked version out of its collection; UsageError for one that is no link."""
+        self._record = self.store.unlink(self)
+
+    @property
+    def is_link(self) -> bool:
+        """Tell whether it is another version, linked into this collection."""
+        return self.record.source_id is not None
+
+    @property
+    def source_artifact(self) -> Artifact:
+        """The version that is linked here; itself if it is no link."""
+        return self.store.by_id(self.record.origin_id) if self.is_link else self
+
+    @property
+    def source_name(self) -> str:
+        """The name of the version that is linked here, its own if it is no link."""
+        return self.source_artifact.name
+
+    @property
+    def source_version(self) -> str:
+        """The number of the version that is linked here, its own if it is no link."""
+        return self.source_artifact.version
+
+    @property
+    def source_entity(self) -> str:
+        """The entity of the version that is linked here, its own if it is no link."""
+        return self.source_artifact.entity
+
+    @property
+    def source_project(self) -> str:
+        """The project of the version that is linked here, its own if it is no link."""
+        return self.source_artifact.project
 
     def delete(self, delete_aliases: bool = False) -> None:
         """Delete the version; its content goes when the collector passes, and until then it can come back.

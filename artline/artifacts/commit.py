@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from artline.artifacts.projects import ensure_project
+from artline.artifacts.protection import check_unprotected
 from artline.artifacts.refs import LATEST, version_alias
 from artline.errors import ConflictError, UsageError
 
@@ -73,7 +74,7 @@ def commit_version(conn: sa.Connection, proposal: Proposal) -> tuple[int, bool]:
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact, artifact_version
-    from artline.artifacts.versions import find_version
+    from artline.artifacts.versions import find_version, load_version
 
     version = artifact_version.c
     now = time.time()
@@ -124,7 +125,8 @@ def commit_version(conn: sa.Connection, proposal: Proposal) -> tuple[int, bool]:
         move_alias(conn, owner.id, alias, version_id, run=proposal.run)
     add_tags(conn, version_id, proposal.tags, run=proposal.run)
     if proposal.run:
-        write_edge(conn, version_id, proposal.run, OUTPUT)
+        origin = version_id if found is None else load_version(conn, version_id).origin_id
+        write_edge(conn, origin, proposal.run, OUTPUT)
     return version_id, found is None
 
 
@@ -148,8 +150,19 @@ def lock_version(conn: sa.Connection, record: VersionRecord) -> VersionRecord:
     return current
 
 
-def move_alias(conn: sa.Connection, artifact_id: int, alias: str, version_id: int, *, run: str = "") -> None:
-    """Point an alias of an artifact to one of its versions, from wherever it pointed; idempotent."""
+def move_alias(
+    conn: sa.Connection,
+    artifact_id: int,
+    alias: str,
+    version_id: int,
+    *,
+    run: str = "",
+    force: bool = False,
+) -> None:
+    """Point an alias of an artifact to one of its versions, from wherever it pointed; idempotent.
+
+    Raises ProtectedError for a protected alias that is on another version, unless forced.
+    """
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact_alias, upsert
@@ -162,6 +175,8 @@ def move_alias(conn: sa.Connection, artifact_id: int, alias: str, version_id: in
     ).scalar()
     if before == version_id:
         return
+    if before is not None and not force:
+        check_unprotected(conn, artifact_id, alias, before)
     now = time.time()
     statement = upsert(conn, artifact_alias).values(
         artifact_id=artifact_id, name=alias, version_id=version_id, moved_at=now
@@ -176,8 +191,10 @@ def move_alias(conn: sa.Connection, artifact_id: int, alias: str, version_id: in
     record_event(conn, version_id, "alias_added", {"alias": alias}, run)
 
 
-def remove_alias(conn: sa.Connection, artifact_id: int, alias: str, *, run: str = "") -> bool:
-    """Take an alias away; return whether it was there."""
+def remove_alias(
+    conn: sa.Connection, artifact_id: int, alias: str, *, run: str = "", force: bool = False
+) -> bool:
+    """Take an alias away; return whether it was there. Raises ProtectedError unless that is allowed."""
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact_alias
@@ -189,6 +206,8 @@ def remove_alias(conn: sa.Connection, artifact_id: int, alias: str, *, run: str 
         .returning(column.version_id)
     ).scalar()
     if gone is not None:
+        if not force:
+            check_unprotected(conn, artifact_id, alias, gone)
         record_event(conn, gone, "alias_removed", {"alias": alias}, run)
     return gone is not None
 

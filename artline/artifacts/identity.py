@@ -159,11 +159,6 @@ class ArtifactIdentity:
         """The version's project."""
         return self.record.project
 
-    source_name = name
-    source_version = version
-    source_entity = entity
-    source_project = project
-
     @property
     def digest(self) -> str:
         """``algorithm:hex`` over the logical entries; raises ConflictError while it is a draft."""

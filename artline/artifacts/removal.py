@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from artline.artifacts.commit import INPUT, move_alias, record_event, remove_alias
 from artline.artifacts.refs import LATEST
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from artline.artifacts.store import ArtifactStore
 
-__all__ = ["delete_version", "undelete_version"]
+__all__ = ["delete_version", "mark_deleted", "undelete_version"]
 
 
 def delete_version(
@@ -25,13 +25,10 @@ def delete_version(
     """Mark a version deleted: no reference finds it any more, lineage still shows it.
 
     Raises ProtectedError saying why not when it has aliases of its own (``delete_aliases`` takes them
-    away), when a run used it or the ``art.lock`` at hand pins it (``force`` deletes nevertheless).
-    ``latest`` moves on to the newest version that is left. Its number is not given again.
+    away), when one of them is protected, a run used it, it is linked into a collection, or the ``art.lock``
+    at hand pins it (``force`` deletes nevertheless). ``latest`` moves on to the newest version that is left.
+    Its number is not given again.
     """
-    import sqlalchemy as sa
-
-    from artline.artifacts.schema import artifact_version
-
     own = [alias for alias in record.aliases if alias != LATEST]
     if own and not delete_aliases:
         raise ProtectedError(
@@ -39,11 +36,27 @@ def delete_version(
         )
     if not force:
         _check_free(conn, record)
+    return mark_deleted(conn, record, "deleted", force=force)
+
+
+def mark_deleted(
+    conn: sa.Connection,
+    record: VersionRecord,
+    kind: str,
+    detail: dict[str, Any] | None = None,
+    *,
+    force: bool,
+) -> VersionRecord:
+    """Delete a version without asking, except for protected aliases; ``kind`` says in its history how."""
+    import sqlalchemy as sa
+
+    from artline.artifacts.schema import artifact_version
+
     version = artifact_version.c
     conn.execute(sa.update(artifact_version).where(version.id == record.id).values(deleted_at=time.time()))
     for alias in record.aliases:
-        remove_alias(conn, record.artifact_id, alias)
-    record_event(conn, record.id, "deleted", {"aliases": list(record.aliases)})
+        remove_alias(conn, record.artifact_id, alias, force=force)
+    record_event(conn, record.id, kind, {"aliases": list(record.aliases), **(detail or {})})
     if LATEST in record.aliases:
         _point_latest(conn, record.artifact_id)
     return load_version(conn, record.id)
@@ -85,6 +98,7 @@ def undelete_version(store: ArtifactStore, record: VersionRecord) -> VersionReco
 def _check_free(conn: sa.Connection, record: VersionRecord) -> None:
     import sqlalchemy as sa
 
+    from artline.artifacts.links import links_of
     from artline.artifacts.pins import find_lock, read_lock
     from artline.artifacts.schema import artifact_edge
 
@@ -99,6 +113,11 @@ def _check_free(conn: sa.Connection, record: VersionRecord) -> None:
         raise ProtectedError(
             f"'{record.qualified_name}' was used by {', '.join(runs[:3])}{more}. "
             "Pass force=True to delete it nevertheless"
+        )
+    links = ", ".join(link.qualified_name for link in links_of(conn, record.id))
+    if links:
+        raise ProtectedError(
+            f"'{record.qualified_name}' is linked as {links}. Unlink it (art unlink) or pass force=True"
         )
     lock = find_lock()
     if lock is not None and read_lock(lock).pins_version(record):

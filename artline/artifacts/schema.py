@@ -21,6 +21,8 @@ __all__ = [
     "artifact_alias",
     "artifact_edge",
     "artifact_event",
+    "artifact_link",
+    "artifact_protection",
     "artifact_tag",
     "artifact_version",
     "project",
@@ -139,6 +141,38 @@ artifact_edge = sa.Table(
     sa.Column("at", sa.Double, nullable=False),
     sa.UniqueConstraint("version_id", "run", "role"),
     sa.Index(None, "run", "role"),
+)
+
+
+# A version of a collection that is another version, linked there.
+artifact_link = sa.Table(
+    "artifact_link",
+    metadata,
+    sa.Column(
+        "version_id",
+        _ID,
+        sa.ForeignKey("artifact_version.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("source_id", _ID, sa.ForeignKey("artifact_version.id"), nullable=False),
+    sa.Column("run", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Index(None, "source_id"),
+)
+
+artifact_protection = sa.Table(
+    "artifact_protection",
+    metadata,
+    sa.Column(
+        "artifact_id",
+        _ID,
+        sa.ForeignKey("artifact.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
 )
 
 

@@ -23,6 +23,7 @@ from artline.artifacts.commit import (
 )
 from artline.artifacts.current import current_settings
 from artline.artifacts.lineage import Direction, Graph, draw, trace
+from artline.artifacts.links import link_target, link_version, links_of, unlink_version
 from artline.artifacts.projects import ProjectRecord, list_projects
 from artline.artifacts.refs import LATEST, check_alias, check_tag, parse_ref, version_number
 from artline.artifacts.versions import (
@@ -105,7 +106,7 @@ class ArtifactStore:
                 move_alias(conn, current.artifact_id, alias, current.id, run=run or "")
             add_tags(conn, current.id, tags, run=run or "")
             if run:
-                write_edge(conn, current.id, run, OUTPUT)
+                write_edge(conn, current.origin_id, run, OUTPUT)
             record = load_version(conn, current.id)
         draft.become(record)
         return draft
@@ -125,7 +126,7 @@ class ArtifactStore:
             record = self._resolve(conn, ref, project, entity, type)
             if run:
                 record = lock_version(conn, record)
-                write_edge(conn, record.id, run, INPUT, use_as or "")
+                write_edge(conn, record.origin_id, run, INPUT, use_as or "")
         return Artifact.from_record(record, self)
 
     def get(
@@ -139,6 +140,11 @@ class ArtifactStore:
         with self.catalog.read() as conn:
             record = self._resolve(conn, ref, project, entity, type)
         return Artifact.from_record(record, self)
+
+    def by_id(self, version_id: int) -> Artifact:
+        """Return a version, deleted or not, by its id in the catalog."""
+        with self.catalog.read() as conn:
+            return Artifact.from_record(load_version(conn, version_id), self)
 
     # Looking around
 
@@ -195,19 +201,37 @@ class ArtifactStore:
     # Changing what may be changed
 
     def set_alias(
-        self, ref: str, alias: str, *, project: str | None = None, entity: str | None = None
+        self,
+        ref: str,
+        alias: str,
+        *,
+        project: str | None = None,
+        entity: str | None = None,
+        force: bool = False,
     ) -> VersionRecord:
-        """Point an alias to a version, from wherever it pointed; atomic, idempotent."""
+        """Point an alias to a version, from wherever it pointed; atomic, idempotent.
+
+        Raises ProtectedError for a protected alias that is on another version, unless forced.
+        """
         check_alias(alias)
         with self.catalog.write() as conn:
             record = lock_version(conn, self._resolve(conn, ref, project, entity))
-            move_alias(conn, record.artifact_id, alias, record.id)
+            move_alias(conn, record.artifact_id, alias, record.id, force=force)
             return load_version(conn, record.id)
 
     def remove_alias(
-        self, ref: str, alias: str, *, project: str | None = None, entity: str | None = None
+        self,
+        ref: str,
+        alias: str,
+        *,
+        project: str | None = None,
+        entity: str | None = None,
+        force: bool = False,
     ) -> VersionRecord:
-        """Take an alias off the version it names; raise ConflictError when it is on another one."""
+        """Take an alias off the version it names; raise ConflictError when it is on another one.
+
+        Raises ProtectedError for a protected one, unless forced.
+        """
         check_alias(alias)
         with self.catalog.write() as conn:
             record = lock_version(conn, self._resolve(conn, ref, project, entity))
@@ -216,7 +240,7 @@ class ArtifactStore:
                     f"alias '{alias}' is not on '{record.qualified_name}'. See where it is: "
                     f"art show {record.name}:{alias}"
                 )
-            remove_alias(conn, record.artifact_id, alias)
+            remove_alias(conn, record.artifact_id, alias, force=force)
             return load_version(conn, record.id)
 
     def set_tags(
@@ -285,6 +309,44 @@ class ArtifactStore:
             record = resolve(conn, parsed, project=place[1], entity=place[0], deleted=True)
         return undelete_version(self, record)
 
+    # Collections
+
+    def link(
+        self,
+        version: Artifact,
+        target: str,
+        *,
+        aliases: Sequence[str] = (),
+        run: str | None = None,
+        entity: str | None = None,
+    ) -> Artifact:
+        """Make a version one of a collection's (``project/name``) and return it as that.
+
+        See ``artline.artifacts.links.link_version``.
+        """
+        ref = link_target(target)
+        with self.catalog.write() as conn:
+            linked = link_version(
+                conn,
+                version.record,
+                entity=ref.entity or entity or self.settings.entity,
+                project=str(ref.project),
+                name=ref.name,
+                aliases=aliases,
+                run=run or "",
+            )
+        return Artifact.from_record(linked, self)
+
+    def unlink(self, version: Artifact, *, force: bool = False) -> VersionRecord:
+        """Take a linked version out of its collection; see ``artline.artifacts.links.unlink_version``."""
+        with self.catalog.write() as conn:
+            return unlink_version(conn, lock_version(conn, version.record), force=force)
+
+    def links(self, version_id: int) -> list[VersionRecord]:
+        """Return the versions of collections that a version is linked as."""
+        with self.catalog.read() as conn:
+            return links_of(conn, version_id)
+
     # Lineage
 
     def lineage(
@@ -309,6 +371,8 @@ class ArtifactStore:
                 edges = trace(conn, run=subject, direction=direction, depth=depth)
             else:
                 record = self._resolve(conn, subject, project, entity)
+                if record.source_id is not None:
+                    record = load_version(conn, record.source_id)
                 edges = trace(conn, version_id=record.id, direction=direction, depth=depth)
             ids = {version_id for version_id, *_ in edges} | ({record.id} if record else set())
             records = {found.id: found for found in load_versions(conn, sorted(ids))}

@@ -17,6 +17,7 @@ __all__ = [
     "CollectionRecord",
     "EventRecord",
     "VersionRecord",
+    "find_artifact",
     "find_version",
     "list_collections",
     "list_events",
@@ -32,7 +33,8 @@ class VersionRecord:
     """A version as the catalog has it.
 
     ``digest`` is of the manifest's logical entries, ``root`` of the chunk that holds the manifest's root;
-    sizes are bytes, times seconds since 1970. ``deleted_at`` is None for a version in use.
+    sizes are bytes, times seconds since 1970. ``deleted_at`` is None for a version in use, ``source_id``
+    the version that is linked here, None for one that was logged here.
     """
 
     id: int
@@ -51,6 +53,7 @@ class VersionRecord:
     created_at: float
     updated_at: float
     deleted_at: float | None
+    source_id: int | None = None
     aliases: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
 
@@ -58,6 +61,11 @@ class VersionRecord:
     def version(self) -> str:
         """Return the version's name, ``v3``."""
         return version_alias(self.number)
+
+    @property
+    def origin_id(self) -> int:
+        """Return the id that lineage knows it by: its source's if it is a link, else its own."""
+        return self.id if self.source_id is None else self.source_id
 
     @property
     def qualified_name(self) -> str:
@@ -171,13 +179,9 @@ def list_versions(
 
     from artline.artifacts.schema import artifact_version
 
-    owner = _find_artifact(conn, entity, project, name)
-    if owner is None:
-        raise ArtifactNotFoundError(
-            f"artifact '{name}' does not exist in project '{entity}/{project}'. List artifacts: art ls"
-        )
+    artifact_id = find_artifact(conn, entity, project, name)
     version = artifact_version.c
-    query = sa.select(version.id).where(version.artifact_id == owner.id).order_by(version.number.desc())
+    query = sa.select(version.id).where(version.artifact_id == artifact_id).order_by(version.number.desc())
     if not deleted:
         query = query.where(version.deleted_at.is_(None))
     ids = list(conn.execute(query).scalars())
@@ -242,6 +246,17 @@ def list_events(conn: sa.Connection, version_id: int) -> list[EventRecord]:
     return [EventRecord(row.at, row.run, row.kind, json.loads(row.detail)) for row in conn.execute(query)]
 
 
+def find_artifact(conn: sa.Connection, entity: str, project: str, name: str) -> int:
+    """Return the id of an artifact; raise ArtifactNotFoundError if there is none such."""
+    owner = _find_artifact(conn, entity, project, name)
+    if owner is None:
+        raise ArtifactNotFoundError(
+            f"artifact '{name}' does not exist in project '{entity}/{project}'. List artifacts: art ls"
+        )
+    found: int = owner.id
+    return found
+
+
 def _find_artifact(conn: sa.Connection, entity: str, project: str, name: str) -> Any:
     import sqlalchemy as sa
 
@@ -260,7 +275,13 @@ def load_versions(conn: sa.Connection, ids: Sequence[int]) -> Iterator[VersionRe
     """Yield the versions with these ids, in no particular order."""
     import sqlalchemy as sa
 
-    from artline.artifacts.schema import artifact, artifact_alias, artifact_tag, artifact_version
+    from artline.artifacts.schema import (
+        artifact,
+        artifact_alias,
+        artifact_link,
+        artifact_tag,
+        artifact_version,
+    )
     from artline.artifacts.schema import project as projects
 
     for start in range(0, len(ids), 500):
@@ -274,7 +295,9 @@ def load_versions(conn: sa.Connection, ids: Sequence[int]) -> Iterator[VersionRe
                 artifact.c.type,
                 projects.c.entity,
                 projects.c.name.label("project"),
+                artifact_link.c.source_id,
             )
+            .outerjoin(artifact_link, artifact_link.c.version_id == artifact_version.c.id)
             .join(artifact, artifact.c.id == artifact_version.c.artifact_id)
             .join(projects, projects.c.id == artifact.c.project_id)
             .where(artifact_version.c.id.in_(part))

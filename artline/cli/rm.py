@@ -12,12 +12,12 @@ from artline.cli.options import artifact_argument, project_option
     "rm",
     examples=["art rm digits:v0", "art rm digits:v0 digits:v1", "art rm digits-mlp:v3 --delete-aliases"],
     exits=[3, 6, 7],
-    meanings={6: "the version has aliases, was used by a run, or is pinned; nothing was deleted"},
+    meanings={6: "the version has aliases, was used by a run, is linked, or is pinned; it was not deleted"},
 )
 @artifact_argument("refs", nargs=-1, required=True)
 @project_option
 @click.option("--delete-aliases", is_flag=True, help="Delete a version with the aliases it has.")
-@click.option("--force", is_flag=True, help="Delete a version that runs used or art.lock pins.")
+@click.option("--force", is_flag=True, help="Delete a version that runs used, art.lock pins or is linked.")
 def rm(refs: tuple[str, ...], project: str | None, delete_aliases: bool, force: bool) -> None:
     """Delete a version; undelete brings it back until gc has passed.
 

@@ -12,9 +12,10 @@ from artline.cli.options import artifact_argument, json_option, project_option
     examples=["art show digits", "art show digits:production --json", "art show other-project/digits:v3"],
     exits=[3, 7],
     shape="""
-VERSION with {"logged_by": run | null, "used_by": [run],
+VERSION with {"logged_by": run | null, "used_by": [run], "source": version, "links": [version],
+              "protected": [alias],
               "history": [{"at": time, "run": run, "kind": str, "detail": {…}}]}
-run: "entity/project/id"
+run: "entity/project/id"; version: "entity/project/name:v3"; source: itself if it is no link
 """
     + VERSION_SHAPE,
 )
@@ -27,6 +28,7 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
     The version a reference names, latest if it names none: size, digest, aliases, tags, metadata, the run
     that logged it, those that used it, and what was changed on it since. Its files are listed by art ls.
     """
+    from artline.artifacts.protection import protected_aliases
     from artline.cli.documents import moment, version_document
     from artline.cli.output import bold, dim, json_text, print_fields, print_json
     from artline.cli.stores import open_artifacts
@@ -36,10 +38,15 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
     version = store.get(ref)
     record = version.record
     made, used, history = version.logged_by(), version.used_by(), version.history
+    source = version.source_artifact.qualified_name
+    links = [link.qualified_name for link in store.links(record.id)]
+    with store.catalog.read() as conn:
+        protected = protected_aliases(conn, record.artifact_id)
     if as_json:
         document = version_document(record, store.content.algorithm)
         events = [{"at": moment(e.at), "run": e.run, "kind": e.kind, "detail": e.detail} for e in history]
-        print_json({**document, "logged_by": made, "used_by": used, "history": events})
+        lineage = {"logged_by": made, "used_by": used, "source": source, "links": links}
+        print_json({**document, **lineage, "protected": protected, "history": events})
         return
     print(bold(record.qualified_name))
     print_fields(
@@ -48,9 +55,12 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
             "digest": version.digest,
             "content": f"{count(record.file_count, 'file')}, {size(record.size)}",
             "aliases": ", ".join(record.aliases),
+            "protected": ", ".join(protected),
             "tags": ", ".join(record.tags),
             "description": record.description,
             "created": f"{ago(record.created_at)} ({exact(record.created_at)})",
+            "linked from": source if version.is_link else "",
+            "linked as": "\n".join(links),
             "logged by": made,
             "used by": "\n".join(used),
             "metadata": json_text(record.metadata) if record.metadata else "",

@@ -75,6 +75,10 @@ class DisabledRun(Run):
         """Do nothing; return what was given."""
         return artifact_or_path
 
+    def link_artifact(self, artifact: Any, *arguments: Any, **named: Any) -> Any:
+        """Do nothing; return what was given."""
+        return artifact
+
     def use_artifact(self, artifact_or_name: Any, *arguments: Any, **named: Any) -> Any:
         """Return a given Artifact. A name cannot be resolved: UsageError."""
         if isinstance(artifact_or_name, str):

@@ -299,6 +299,21 @@ class Run:
         self._recorder.put(Edge("input", found.qualified_name))
         return found
 
+    def link_artifact(
+        self, artifact: Artifact, target_path: str, aliases: Sequence[str] | None = None
+    ) -> Artifact:
+        """Make a version one of a collection's, too (``project/name``), logging a draft first; return it.
+
+        The version that is returned is the collection's, with its own number and aliases. Raises UsageError
+        when the collection is of another type, ProtectedError for a protected alias that is elsewhere.
+        """
+        self._require_open("link_artifact")
+        if artifact.is_draft:
+            self.log_artifact(artifact)
+        return self._artifacts().link(
+            artifact, target_path, aliases=tuple(aliases or ()), run=self.path, entity=self.entity
+        )
+
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """End the run: everything is on disk when this returns. Idempotent; always returns."""
         code = _exit_code(exit_code)
