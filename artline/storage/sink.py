@@ -117,6 +117,7 @@ class PackSink:
     def close(self) -> None:
         """Drop what is not sealed, and the objects of packs that nobody took."""
         self._disk.shutdown(wait=True)
+        self._appender.close()
         self._sealer.shutdown(wait=True)
         if self._pack is not None:
             self._pack.discard()
