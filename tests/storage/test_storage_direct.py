@@ -38,8 +38,10 @@ def test_files_hold_what_was_appended(
     path = tmp_path_factory.getbasetemp() / "appended"
     try:
         for number, lengths in enumerate(files):
-            parts = [bytearray(os.urandom(16) * (size // 16 + 1))[:size] for size in lengths]
-            parts[::2] = [bytes(part) for part in parts[::2]]
+            parts: list[bytes | bytearray] = []
+            for place, size in enumerate(lengths):
+                data = (os.urandom(16) * (size // 16 + 1))[:size]
+                parts.append(data if place % 2 else bytearray(data))
             assert write(path, appender, [*parts, b"end %d" % number]) == b"".join(parts) + b"end %d" % number
     finally:
         appender.close()
@@ -50,7 +52,7 @@ def test_a_failed_write_fails_the_file_and_not_the_next_one(
 ) -> None:
     appender = DirectAppender()
     real = os.pwrite
-    refused = []
+    refused: list[int] = []
 
     def once(descriptor: int, data: memoryview, position: int) -> int:
         if not refused:
