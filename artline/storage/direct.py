@@ -89,6 +89,8 @@ class DirectAppender:
                 buffer.settle()
         except OSError as error:
             self._failure = error
+            for buffer in self._buffers:
+                buffer.forget()  # nothing may still be writing when the caller closes the file
             raise
 
 
