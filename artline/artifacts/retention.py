@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +15,7 @@ from artline.errors import IntegrityError
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from artline.artifacts.rules import Verdict
     from artline.artifacts.store import ArtifactStore
     from artline.storage.content import ContentStore
     from artline.storage.gc import Collection
@@ -36,10 +37,14 @@ class Freed:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What a collection freed, or would free: by version, and in the store as a whole."""
+    """What a collection freed, or would free: by version, and in the store as a whole.
+
+    ``expired`` are the versions that a retention rule lets go, and those that stay nevertheless.
+    """
 
     versions: tuple[Freed, ...]
     collection: Collection
+    expired: tuple[Verdict, ...] = ()
 
 
 def collect(
@@ -50,21 +55,23 @@ def collect(
     repack: bool = True,
     progress: Callable[[int, int], object] | None = None,
 ) -> Retention:
-    """Collect the content that only deleted versions and abandoned drafts have; dry by default.
+    """Delete what retention rules let go, and collect the content that no version has; dry by default.
 
     Nothing goes before it was found unneeded for ``grace`` (7 days by default); until then ``undelete``
     brings a version back. Safe beside writers. Memory stays bounded: what is needed is kept in a temporary
     table on disk. Raises IntegrityError, before anything goes, when a version's manifest cannot be read.
     """
+    from artline.artifacts.rules import expire
     from artline.storage.gc import GRACE
     from artline.storage.gc import collect as collect_chunks
 
     grace = GRACE if grace is None else grace
-
+    expired = tuple(expire(store, dry_run=dry_run))
+    going = {verdict.id for verdict in expired if verdict.goes} if dry_run else set()
     with closing(_DigestSet()) as needed:
 
         def live() -> Iterator[list[bytes]]:
-            for batch in live_chunks(store):
+            for batch in live_chunks(store, without=going):
                 needed.add(batch)
                 if progress is not None:
                     progress(len(batch), 0)
@@ -80,11 +87,13 @@ def collect(
                 pass
             freed = _freed(store, deleted, needed)
             collection = collect_chunks(store.content, live, grace=grace, dry_run=False, repack=repack)
-    return Retention(tuple(freed), collection)
+    return Retention(tuple(freed), collection, expired)
 
 
-def live_chunks(store: ArtifactStore) -> Iterator[list[bytes]]:
+def live_chunks(store: ArtifactStore, *, without: Set[int] = frozenset()) -> Iterator[list[bytes]]:
     """Yield, in batches and each at least once, every chunk that a version in use needs.
+
+    Versions with an id in ``without`` count as if they were deleted.
 
     Versions are those of one moment; what is committed later is protected by its writer's lease.
     """
@@ -93,9 +102,9 @@ def live_chunks(store: ArtifactStore) -> Iterator[list[bytes]]:
     from artline.artifacts.schema import artifact_version
 
     version = artifact_version.c
-    query = sa.select(version.root).distinct().where(version.deleted_at.is_(None))
+    query = sa.select(version.id, version.root).where(version.deleted_at.is_(None))
     with store.catalog.read() as conn:
-        roots = [bytes(root) for root in conn.execute(query).scalars()]
+        roots = {bytes(root): None for version_id, root in conn.execute(query) if version_id not in without}
     with closing(_DigestSet()) as seen:
         for root in roots:
             yield from version_chunks(store.content, root, seen.new)

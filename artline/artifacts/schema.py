@@ -23,6 +23,7 @@ __all__ = [
     "artifact_event",
     "artifact_link",
     "artifact_protection",
+    "artifact_rule",
     "artifact_tag",
     "artifact_version",
     "project",
@@ -172,6 +173,24 @@ artifact_protection = sa.Table(
         autoincrement=False,
     ),
     sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+)
+
+
+# Which versions of an artifact go by themselves; without a row, none.
+artifact_rule = sa.Table(
+    "artifact_rule",
+    metadata,
+    sa.Column(
+        "artifact_id",
+        _ID,
+        sa.ForeignKey("artifact.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("ttl", sa.Double),  # seconds
+    sa.Column("keep_last", sa.BigInteger),
+    sa.Column("keep_aliased", sa.Boolean, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
 )
 

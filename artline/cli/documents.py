@@ -8,6 +8,7 @@ from artline.cli.values import instant
 
 if TYPE_CHECKING:
     from artline.artifacts.manifest import Entry
+    from artline.artifacts.rules import Rule
     from artline.artifacts.versions import VersionRecord
     from artline.runs.listing import RunRecord
     from artline.storage.digest import Algorithm
@@ -18,6 +19,7 @@ __all__ = [
     "VERSION_SHAPE",
     "entry_document",
     "moment",
+    "rule_document",
     "run_document",
     "version_document",
 ]
@@ -42,6 +44,17 @@ RUN: {"entity": str, "project": str, "id": str, "name": str, "state": str, "grou
 def moment(seconds: float | None) -> Any:
     """Return seconds since 1970 as a time, None as None."""
     return None if seconds is None else instant(seconds)
+
+
+def rule_document(rule: Rule | None) -> dict[str, Any] | None:
+    """Return the document of a retention rule, None without one."""
+    if rule is None:
+        return None
+    return {
+        "ttl": rule.ttl.total_seconds() if rule.ttl is not None else None,
+        "keep_last": rule.keep_last,
+        "keep_aliased": rule.keep_aliased,
+    }
 
 
 def version_document(record: VersionRecord, algorithm: Algorithm) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from artline.errors import UsageError
     shape="""
 {"dry_run": bool, "versions": [{"name": "entity/project/name:v3", "deleted_at": time, "size": bytes,
                                 "unshared": bytes}],
+ "expired": [{"name": "entity/project/name:v3", "size": bytes, "reason": str, "kept_by": [str]}],
  "collection": {"dry_run": bool, "packs": int, "live_chunks": int, "live_bytes": bytes,
                 "dead_chunks": int, "dead_bytes": bytes, "condemned": int, "revived": int,
                 "deleted": int, "freed_bytes": bytes, "repacked": int, "orphans": int, "pinned": int}}
@@ -38,7 +39,8 @@ from artline.errors import UsageError
 def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
     """Free what no version refers to; counts only, unless --delete.
 
-    What only deleted versions and abandoned pushes need is condemned first, and deleted by a later
+    Versions that a retention rule lets go (art retain) are deleted first; what needs them stays, and is
+    named. What only deleted versions and abandoned pushes need is condemned, and deleted by a later
     collection once the grace period has passed; until then art undelete brings a version back. Runs may
     write meanwhile: what they need is never touched.
     """
@@ -61,7 +63,10 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
             {"name": v.name, "deleted_at": moment(v.deleted_at), "size": v.size, "unshared": v.unshared}
             for v in done.versions
         ]
-        print_json({"dry_run": not delete, "versions": versions, "collection": found})
+        expired = [
+            {"name": v.name, "size": v.size, "reason": v.reason, "kept_by": v.kept_by} for v in done.expired
+        ]
+        print_json({"dry_run": not delete, "versions": versions, "expired": expired, "collection": found})
         return
     print_table(
         [
@@ -71,6 +76,10 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
             Column("ONLY ITS OWN", right=True),
         ],
         [[v.name, ago(v.deleted_at), size(v.size), size(v.unshared)] for v in done.versions],
+    )
+    print_table(
+        [Column("UNDER ITS RULE"), Column("SIZE", right=True), Column("BECAUSE"), Column("STAYS FOR")],
+        [[v.name, size(v.size), v.reason, ", ".join(v.kept_by) or "(goes)"] for v in done.expired],
     )
     would = "" if delete else "would be "
     print(f"needed      {count(found.live_chunks, 'chunk')}, {size(found.live_bytes)}")

@@ -13,7 +13,7 @@ from artline.cli.options import artifact_argument, json_option, project_option
     exits=[3, 7],
     shape="""
 VERSION with {"logged_by": run | null, "used_by": [run], "source": version, "links": [version],
-              "protected": [alias],
+              "protected": [alias], "retention": RULE | null (see art retain),
               "history": [{"at": time, "run": run, "kind": str, "detail": {…}}]}
 run: "entity/project/id"; version: "entity/project/name:v3"; source: itself if it is no link
 """
@@ -29,7 +29,8 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
     that logged it, those that used it, and what was changed on it since. Its files are listed by art ls.
     """
     from artline.artifacts.protection import protected_aliases
-    from artline.cli.documents import moment, version_document
+    from artline.artifacts.rules import read_rule
+    from artline.cli.documents import moment, rule_document, version_document
     from artline.cli.output import bold, dim, json_text, print_fields, print_json
     from artline.cli.stores import open_artifacts
     from artline.cli.values import ago, count, exact, plain, size
@@ -42,11 +43,13 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
     links = [link.qualified_name for link in store.links(record.id)]
     with store.catalog.read() as conn:
         protected = protected_aliases(conn, record.artifact_id)
+        rule = read_rule(conn, record.artifact_id)
     if as_json:
         document = version_document(record, store.content.algorithm)
         events = [{"at": moment(e.at), "run": e.run, "kind": e.kind, "detail": e.detail} for e in history]
         lineage = {"logged_by": made, "used_by": used, "source": source, "links": links}
-        print_json({**document, **lineage, "protected": protected, "history": events})
+        setting = {"protected": protected, "retention": rule_document(rule)}
+        print_json({**document, **lineage, **setting, "history": events})
         return
     print(bold(record.qualified_name))
     print_fields(
@@ -56,6 +59,7 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
             "content": f"{count(record.file_count, 'file')}, {size(record.size)}",
             "aliases": ", ".join(record.aliases),
             "protected": ", ".join(protected),
+            "retention": str(rule) if rule is not None else "",
             "tags": ", ".join(record.tags),
             "description": record.description,
             "created": f"{ago(record.created_at)} ({exact(record.created_at)})",

@@ -53,3 +53,29 @@ def test_link_protect_and_unlink_a_version(data: Path) -> None:
     call("unlink", "registry/released:v1", code=6)
     call("unlink", "registry/released:v1", "--force")
     call("unlink", "digits:v1", code=2)
+
+
+def test_retain_says_what_goes_and_gc_does_it(data: Path) -> None:
+    assert "every version is kept" in call("retain", "digits").stdout
+    rule = ask("retain", "digits", "--keep-last", "1", "--no-keep-aliased")["retention"]
+    assert rule == {"ttl": None, "keep_last": 1, "keep_aliased": False}
+    assert ask("show", "digits")["retention"] == rule
+    assert "not among the last 1" in call("show", "digits").stdout
+    found = ask("gc")
+    assert [(v["reason"], v["kept_by"]) for v in found["expired"]] == [("not among the last 1", [])]
+    assert found["expired"][0]["name"].endswith("/digits:v0")
+    assert "(goes)" in call("gc").stdout
+    call("retain", "digits", "--ttl", "30d", "--keep-last", "1")
+    assert ask("gc", "--delete")["expired"] == []
+    call("retain", "digits", "--keep-last", "1")
+    assert "alias raw" in call("gc", "--delete").stdout
+    call("retain", "digits", "--keep-last", "1", "--no-keep-aliased")
+    call("gc", "--delete")
+    call("show", "digits:v0", code=3)
+    call("undelete", "digits:v0")
+    call("gc", "--delete")
+    call("show", "digits:v0")
+    assert ask("retain", "digits", "--forever")["retention"] is None
+    call("retain", "digits", "--forever", "--ttl", "1d", code=2)
+    call("retain", "digits", "--no-keep-aliased", code=2)
+    call("retain", "nothing", "--ttl", "1d", code=3)
