@@ -51,6 +51,7 @@ def verify(ref: str, folder: Path | None, project: str | None, as_json: bool) ->
         )
     store = open_artifacts(project)
     version = store.get(ref)
+    files = count(version.file_count, "file")
     with Progress(
         f"verify {version.name}",
         total_files=version.file_count,
@@ -61,15 +62,15 @@ def verify(ref: str, folder: Path | None, project: str | None, as_json: bool) ->
             audit = audit_content(version, bar)
             ok = not audit.faults
             wrong = [f"{fault.path}: {fault.reason}" for fault in audit.faults]
-            checked = f"{count(audit.files, 'file')}, {size(audit.size)}"
-            document = {"ok": ok, "files": audit.files, "bytes": audit.size, "faults": audit.faults}
+            checked = f"{files}, {size(audit.size)}"
+            document = {"ok": ok, "files": version.file_count, "bytes": audit.size, "faults": audit.faults}
         else:
             found = version.compare(folder, progress=bar)
             parts = {"missing": found.missing, "changed": found.changed, "extra": found.extra}
             ok = found.ok
             wrong = [f"{what} {path}" for what, paths in parts.items() for path in paths]
-            checked = f"{count(found.checked, 'file')} in {folder}"
-            document = {"ok": ok, "files": found.checked, **parts}
+            checked = f"{files} in {folder}"
+            document = {"ok": ok, "files": version.file_count, **parts}
     if as_json:
         print_json(document)
     else:
