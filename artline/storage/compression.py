@@ -15,19 +15,30 @@ LEVEL = 1
 WORTH = 0.9
 MINIMUM = 128
 _PROBE = 16 << 10
+_WINDOW = 8 << 20
 
 _local = threading.local()
 
 
 def decompress(data: Buffer, raw_size: int) -> bytes | None:
-    """Return what one zstd frame holds, or None when it is damaged or not ``raw_size`` bytes long."""
+    """Return what one zstd frame holds, or None when it is damaged or not ``raw_size`` bytes long.
+
+    Takes no more memory for it than ``raw_size``, and 8 MiB for a frame that does not state its size.
+    """
     import zstandard
 
     decompressor = getattr(_local, "decompressor", None)
     if decompressor is None:
         decompressor = _local.decompressor = zstandard.ZstdDecompressor()
     try:
-        content = decompressor.decompress(data, max_output_size=raw_size)
+        # The frame's own word decides how much the library takes, whatever it is told: look at that first.
+        frame = zstandard.get_frame_parameters(data)
+        if frame.content_size == zstandard.CONTENTSIZE_UNKNOWN:
+            if frame.window_size > max(raw_size, _WINDOW):
+                return None
+        elif frame.content_size != raw_size:
+            return None
+        content = decompressor.decompress(data, max_output_size=raw_size, allow_extra_data=False)
     except zstandard.ZstdError:
         return None
     return bytes(content) if len(content) == raw_size else None

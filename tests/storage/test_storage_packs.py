@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import zstandard
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,6 +132,32 @@ def test_decompression_is_bounded() -> None:
     assert frame is not None
     assert decompress(frame, 1000) is None
     assert decompress(b"no frame", 8) is None
+
+
+def test_a_frame_takes_no_more_memory_than_its_block_says() -> None:
+    for sized in (True, False):
+        bomb = zstandard.ZstdCompressor(write_content_size=sized).compress(bytes(64 << 20))
+        tracemalloc.start()
+        try:
+            assert decompress(bomb, 10) is None
+            assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        finally:
+            tracemalloc.stop()
+    wide = zstandard.ZstdCompressor(
+        compression_params=zstandard.ZstdCompressionParameters(window_log=27, write_content_size=False)
+    ).compressobj()
+    assert decompress(wide.compress(b"ten bytes!") + wide.flush(), 10) is None
+    streamed = zstandard.ZstdCompressor(level=19).compressobj()
+    assert decompress(streamed.compress(b"ten bytes!") + streamed.flush(), 10) == b"ten bytes!"
+
+
+def test_a_block_is_one_frame() -> None:
+    frame = zstandard.ZstdCompressor().compress(b"ten bytes!")
+    assert decompress(frame, 10) == b"ten bytes!"
+    assert decompress(frame + b"more", 10) is None
+    assert decompress(frame + frame, 10) is None
+    assert decompress(frame, 9) is None
+    assert decompress(zstandard.ZstdCompressor().compress(b""), 0) == b""
 
 
 @given(st.lists(st.tuples(st.binary(min_size=32, max_size=32), st.integers(0, 2**32 - 1)), max_size=50))
