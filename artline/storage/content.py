@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from artline.errors import IntegrityError, StoreTooNewError, UsageError
+from artline.errors import IntegrityError, StoreTooNewError, StoreUnavailableError, UsageError
 from artline.storage import index, schema
 from artline.storage.bucket import Bucket, LocalBucket, open_bucket
 from artline.storage.catalog import Catalog, sqlite_url
@@ -72,8 +72,9 @@ class ContentStore:
         """Open the store that the settings name, creating it at first use.
 
         One instance serves all callers in a process. Raises what Catalog.open and the bucket raise,
-        UsageError when the bucket belongs to another catalog, and IntegrityError when the catalog is new
-        though the bucket has packs: with ``adopt`` such a catalog takes the bucket over.
+        UsageError when the bucket belongs to another catalog, StoreUnavailableError when a local bucket that
+        should have packs is not there, and IntegrityError when the catalog is new though the bucket has
+        packs: with ``adopt`` such a catalog takes the bucket over.
         """
         if settings is None:
             from artline.settings import load_settings
@@ -242,9 +243,20 @@ def _identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm, adopt: boo
         with catalog.write() as connection:
             insert = catalog.upsert(schema.store_meta).values(key="store", value=text)
             connection.execute(insert.on_conflict_do_nothing())
-            known = connection.scalar(sa.select(schema.store_meta.c.value).where(key))
-    identity = parse_identity(str(known), catalog.place)
-    if stored is None and not bucket.create(STORE_FILE, str(known).encode()):
+            known = str(connection.scalar(sa.select(schema.store_meta.c.value).where(key)))
+            return _agree(catalog, bucket, known, stored)  # a catalog never knows a store that has no file
+    if stored is None and _lost(catalog, bucket):
+        raise StoreUnavailableError(
+            f"the bucket {bucket.url} is not there, or empty, though the catalog {catalog.place} knows of "
+            "packs in it: is its disk mounted? Bring it back, or check ART_BUCKET"
+        )
+    return _agree(catalog, bucket, known, stored)
+
+
+def _agree(catalog: Catalog, bucket: Bucket, known: str, stored: str | None) -> dict[str, Any]:
+    """Write the store's file into a bucket that has none, and compare it with what the catalog knows."""
+    identity = parse_identity(known, catalog.place)
+    if stored is None and not bucket.create(STORE_FILE, known.encode()):
         stored = bucket.read(STORE_FILE).decode()
     if stored is not None and parse_identity(stored, bucket.url)["id"] != identity["id"]:
         raise UsageError(
@@ -252,6 +264,13 @@ def _identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm, adopt: boo
             "Check ART_CATALOG and ART_BUCKET"
         )
     return identity
+
+
+def _lost(catalog: Catalog, bucket: Bucket) -> bool:
+    """Tell whether the catalog has packs and the bucket nothing of them."""
+    with catalog.read() as connection:
+        pack = connection.scalar(sa.select(schema.pack.c.id).limit(1))
+    return pack is not None and next(bucket.list("packs/"), None) is None
 
 
 def _new_identity(algorithm: Algorithm) -> dict[str, Any]:

@@ -15,11 +15,18 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from artline.errors import ConflictError, IntegrityError, StoreTooNewError, UsageError
+from artline.errors import (
+    ConflictError,
+    IntegrityError,
+    StoreTooNewError,
+    StoreUnavailableError,
+    UsageError,
+)
 from artline.settings import load_settings
 from artline.storage import schema
 from artline.storage.content import ContentStore, Kind
 from artline.storage.export import Export
+from artline.storage.remote import FsspecBucket
 
 MIB = 1 << 20
 
@@ -171,6 +178,56 @@ def test_bucket_of_another_store_is_refused(store: ContentStore, tmp_path: Path)
         ContentStore.open(
             load_settings(root=tmp_path / "third", catalog=store.catalog.place, bucket=other.bucket.url)
         )
+
+
+def test_bucket_that_is_away_is_not_made_anew(store: ContentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.writer() as writer:
+        blob = writer.add_bytes(b"on a disk of its own")
+        writer.flush()
+    bucket = store.root / "bucket"
+    monkeypatch.setattr("artline.storage.content._open_stores", {})
+    bucket.rename(store.root / "away")
+    for there in (False, True):
+        if there:
+            bucket.mkdir()  # an empty mount point
+        for adopt in (False, True):
+            with pytest.raises(StoreUnavailableError, match=str(bucket)):
+                ContentStore.open(adopt=adopt)
+        assert bucket.exists() == there
+        assert not there or list(bucket.iterdir()) == []
+    bucket.rmdir()
+    (store.root / "away").rename(bucket)
+    again = ContentStore.open()
+    assert again.read(blob.digest) == b"on a disk of its own"
+    again.catalog.close()
+
+
+def test_lost_store_file_is_written_again_beside_the_packs(
+    store: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.writer() as writer:
+        writer.add_bytes(b"x")
+        writer.flush()
+    text = store.bucket.read("store.json")
+    store.bucket.delete("store.json")
+    monkeypatch.setattr("artline.storage.content._open_stores", {})
+    again = ContentStore.open()
+    assert again.bucket.read("store.json") == text
+    again.catalog.close()
+
+
+def test_crash_while_a_store_is_made(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    settings_ = load_settings(bucket=f"memory://{store_root}")
+    with monkeypatch.context() as patch:
+        patch.setattr(FsspecBucket, "create", crash)
+        with pytest.raises(KeyboardInterrupt):
+            ContentStore.open(settings_)
+    store = ContentStore.open(settings_)
+    assert store.store_id.encode() in store.bucket.read("store.json")
+    store.catalog.close()
 
 
 def test_newer_store_is_refused(store: ContentStore, tmp_path: Path) -> None:
