@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import threading
 import time
 import uuid
@@ -271,6 +272,7 @@ class LocalBucket:
     @contextlib.contextmanager
     def _staged(self) -> Generator[tuple[str, int]]:
         """Make a temporary file, locked as long as it is in use, and remove it if it is still there then."""
+        os.makedirs(self.staging, exist_ok=True)
         path = str(self.staging / uuid.uuid4().hex)
         descriptor = open_staged(path)
         try:
@@ -315,13 +317,25 @@ def _sync(folder: str) -> None:
         os.close(descriptor)
 
 
-def open_staged(path: str) -> int:
+def _open_leftover(path: str) -> int:
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.open(path, os.O_RDWR | flags)  # network file systems want that for a lock
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | flags)
+
+
+def open_staged(path: str, mode: int = 0o666) -> int:
     """Create a temporary file and lock it, so that a sweep can tell it from a dead writer's."""
     import fcntl
 
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # a sweep may hold it, for a moment
+    except BaseException:
+        os.close(descriptor)
+        os.unlink(path)
+        raise
     return descriptor
 
 
@@ -331,18 +345,19 @@ def _write_all(descriptor: int, data: Buffer) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def sweep_staging(folder: Path) -> int:
-    """Remove temporary files that nobody holds the lock of; return how many."""
+def sweep_staging(folder: str | os.PathLike[str], names: re.Pattern[str] | None = None) -> int:
+    """Remove temporary files (those with such names) that nobody holds the lock of; return how many."""
     import fcntl
 
     removed = 0
     try:
-        entries = list(os.scandir(folder))
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if names is None or names.fullmatch(entry.name)]
     except FileNotFoundError:
         return 0
     for entry in entries:
         try:
-            descriptor = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = _open_leftover(entry.path)
         except OSError:
             continue
         try:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import stat
 import uuid
 from collections import defaultdict, deque
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from artline.errors import AuthError, IntegrityError, StoreFullError, StoreUnavailableError
 from artline.storage.arena import Arena, ArenaPool
+from artline.storage.bucket import open_staged, sweep_staging
 from artline.storage.reader import Stretch, fetch, payload, stretches
 from artline.storage.recipe import Blob
 
@@ -31,6 +33,9 @@ __all__ = ["Export", "ExportStats", "export"]
 
 _BATCH = 2048
 _BUFFERS = 4
+_PART = re.compile(r"\.artline-[0-9a-f]{12}\.[0-9]+\.part")
+_SWEPT = 10_000
+_swept: set[str] = set()  # folders of earlier downloads that were looked through by this process
 _WRITERS = 2  # creating a file is the kernel's work, and it has more than one core
 
 
@@ -198,12 +203,12 @@ class _Exporter:
         folder = os.path.dirname(destination)
         try:
             if folder not in self._folders:
-                os.makedirs(folder or ".", exist_ok=True)
+                _make_folder(folder or ".")
                 self._folders.add(folder)
-            number = next(self._numbers)
-            path = f"{folder}/.{self._suffix}.{number}.part" if folder else f".{self._suffix}.{number}.part"
+            name = f".artline-{self._suffix}.{next(self._numbers)}.part"
+            path = f"{folder}/{name}" if folder else name
             mode = 0o666 if item.mode is None else stat.S_IMODE(item.mode)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            descriptor = open_staged(path, mode)
         except OSError as error:
             raise _destination_error(error, destination) from error
         try:
@@ -211,9 +216,10 @@ class _Exporter:
                 if item.mode is not None:
                     os.fchmod(descriptor, mode)
                 yield descriptor
+                os.close(os.dup(descriptor))  # a network file system tells here what it could not write
+                os.rename(path, destination)  # locked until it has its name
             finally:
                 os.close(descriptor)
-            os.rename(path, destination)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.unlink(path)
@@ -226,6 +232,21 @@ class _Exporter:
         self.stats.bytes += size
         if self._progress is not None:
             self._progress(files, size)
+
+
+def _make_folder(folder: str) -> None:
+    """Make a folder; in one that is there, remove what a killed download left, once in a process."""
+    try:
+        os.makedirs(folder)
+    except FileExistsError:
+        key = os.path.abspath(folder)
+        if key in _swept:
+            return
+        with contextlib.suppress(PermissionError):  # one may write to a folder that one may not list
+            sweep_staging(folder, _PART)
+        if len(_swept) >= _SWEPT:
+            _swept.clear()
+        _swept.add(key)
 
 
 def _update_all(hasher: object, contents: list[Buffer]) -> None:

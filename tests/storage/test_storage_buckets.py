@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,12 +37,49 @@ class TestLocalBucket(BucketSuite):
         assert list(bucket.staging.iterdir()) == []
 
     def test_sweep_spares_what_is_in_use(self, bucket: LocalBucket) -> None:
+        bucket.staging.mkdir(parents=True)
         in_use = open_staged(str(bucket.staging / "in-use"))
         os.write(in_use, b"half a pack")
         (bucket.staging / "dead").write_bytes(b"half a pack")
         assert bucket.sweep_staging() == 1
         assert [path.name for path in bucket.staging.iterdir()] == ["in-use"]
         os.close(in_use)
+
+    def test_sweep_at_the_moment_a_file_is_made(
+        self, bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = fcntl.flock
+
+        def flock(descriptor: int, operation: int) -> None:
+            sweep = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR)
+            real(sweep, fcntl.LOCK_EX)
+            if operation & fcntl.LOCK_NB:
+                try:
+                    real(descriptor, operation)
+                finally:
+                    os.close(sweep)
+            else:
+                thread = threading.Thread(target=os.close, args=(sweep,))
+                thread.start()
+                real(descriptor, operation)
+                thread.join()
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        bucket.put("a", b"x")
+        assert bucket.read("a") == b"x"
+
+    def test_file_that_cannot_be_locked_is_not_left(
+        self, bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def flock(descriptor: int, operation: int) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(StoreUnavailableError, match="No locks"):
+            bucket.put("a", b"x")
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+        assert list(bucket.staging.iterdir()) == []
 
     def test_put_file_from_another_file_system(self, bucket: LocalBucket) -> None:
         source = Path("/dev/shm") / f"artline-{os.getpid()}"
