@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artline.errors import ArtlineError
 from artline.storage.bucket import LocalBucket, open_staged, storage_error, sweep_staging
 from artline.storage.direct import DirectAppender
 from artline.storage.index import SealedPack
@@ -48,6 +49,7 @@ class _Growing:
         self.header = encode_header(
             PackHeader(store.algorithm.code, self.name, store.store_id, int(time.time() * 1000))
         )
+        os.makedirs(folder, exist_ok=True)
         self.descriptor = open_staged(self.path)
 
     def discard(self) -> None:
@@ -114,21 +116,23 @@ class PackSink:
         taken, self._sealed = self._sealed, []
         return taken
 
-    def close(self) -> None:
-        """Drop what is not sealed, and the objects of packs that nobody took."""
+    def close(self, unregistered: Sequence[SealedPack] = ()) -> None:
+        """Drop what is not sealed, and the objects of packs that nobody took or that were given back.
+
+        An object that cannot be removed now is left to the collector, which finds that no row names it.
+        """
         self._disk.shutdown(wait=True)
-        self._appender.close()
         self._sealer.shutdown(wait=True)
         if self._pack is not None:
             self._pack.discard()
             self._pack = None
-        for future in self._sealing:
-            if future.exception() is None:
-                self._sealed.append(future.result())
+        unwanted = [*unregistered, *self._sealed]
+        unwanted += [future.result() for future in self._sealing if future.exception() is None]
         self._sealing.clear()
-        for pack in self._sealed:
-            self._bucket.delete(object_name(pack.name))
         self._sealed.clear()
+        with contextlib.suppress(ArtlineError):
+            for pack in unwanted:
+                self._bucket.delete(object_name(pack.name))
 
     def _begin(self) -> _Growing:
         try:

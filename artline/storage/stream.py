@@ -169,7 +169,11 @@ class _Pipeline:
     def run(self) -> tuple[bytes, list[tuple[bytes, int]]]:
         arena, last = self._take(), False
         while not last:
-            got = self._source.fill(arena.view[RESERVE : RESERVE + WINDOW])
+            try:
+                got = self._source.fill(arena.view[RESERVE : RESERVE + WINDOW])
+            except Exception as error:
+                self._writer.spare(error)
+                raise
             last = got < WINDOW
             following = arena if last else self._take()
             view = arena.view

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from artline.errors import (
     ArtlineError,
     ConflictError,
-    SourceChangedError,
-    SourceNotReadableError,
+    StoreLockedError,
     StoreUnavailableError,
     UsageError,
 )
@@ -74,7 +73,8 @@ class ContentWriter:
     """Stores content under a lease. For one thread; use it in a ``with`` block or close it.
 
     What was added can be read after ``flush``. Closing keeps what was flushed until the lease ends and
-    drops the rest. After an error other than one about a single source, close the writer.
+    drops the rest. After an error other than one about a single source, close the writer: it refuses to go
+    on where what it holds is no longer whole, and also after Ctrl-C in the midst of its bookkeeping.
     """
 
     def __init__(self, store: ContentStore, *, owner: str = "") -> None:
@@ -94,6 +94,7 @@ class ContentWriter:
         self._folder_name = ""
         self._folder_path = b""
         self._failure: BaseException | None = None
+        self._source_failure: BaseException | None = None
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -181,12 +182,16 @@ class ContentWriter:
     def flush(self) -> None:
         """Make everything added so far durable, readable, and pinned by the lease. Idempotent."""
         self._check()
-        self._store_arena()
-        if self._sink is not None:
-            with self._fatal():
+        with self._fatal():
+            self._store_arena()
+            if self._sink is not None:
                 self._sink.seal()
                 self._unregistered += self._sink.take(wait=True)
-        self._register()
+            try:
+                self._register()
+            except StoreLockedError as error:
+                self.spare(error)  # nothing is lost: it may be tried again
+                raise
 
     def close(self) -> None:
         """Stop: what was not flushed is dropped, what was stays until the lease ends. Idempotent."""
@@ -194,7 +199,8 @@ class ContentWriter:
             return
         self._closed = True
         if self._sink is not None:
-            self._sink.close()
+            self._sink.close(self._unregistered)
+        self._unregistered = []
         self._arena = None
         self._pool.close()
 
@@ -240,32 +246,35 @@ class ContentWriter:
         """Return an arena with room for a block of ``size`` bytes, and where its blocks end."""
         arena = self._arena
         if arena is None or self._end + BLOCK_SIZE + size > _CAPACITY:
-            if arena is not None:
-                self._store_arena()
             with self._fatal():
+                self._store_arena()
+                self._end = 0
                 arena = self._arena = self._pool.take()
-            self._end = 0
         return arena, self._end
 
     def _keep(self, arena: Arena, start: int, end: int, kind: Kind) -> Blob:
         """Hash what was put into the arena; keep it there unless it is on its way already."""
         digest = self._hash(arena.view[start:end]).digest()
         if digest not in self._fresh:
-            self._fresh.add(digest)
-            self._items.append((digest, kind, start, end))
-            self._end = end
-            if len(self._items) >= _BLOCKS_AT_ONCE:
-                self._store_arena()
+            try:  # as _fatal, which costs more, and this is done for every small file
+                self._items.append((digest, kind, start, end))
+                self._end = end
+                self._fresh.add(digest)
+                if len(self._items) >= _BLOCKS_AT_ONCE:
+                    self._store_arena()
+            except BaseException as error:
+                self._failure = error
+                raise
         self.stats.chunks += 1
         return Blob(digest, end - start)
 
     def _store_arena(self) -> None:
         """Write the blocks in the arena that the store lacks, and let go of the arena."""
-        arena, self._arena = self._arena, None
-        items, self._items = self._items, []
-        if arena is None:
-            return
         with self._fatal():
+            arena, self._arena = self._arena, None
+            items, self._items = self._items, []
+            if arena is None:
+                return
             missing = self._store.missing([item[0] for item in items], self.lease)
             parts = self._encode(arena.view, items, missing)
             if parts:
@@ -352,6 +361,10 @@ class ContentWriter:
         """Take back claims on chunks that will not be written after all."""
         self._fresh -= digests
 
+    def spare(self, error: Exception) -> None:
+        """Take note that this error is the source's: it does not end the writer."""
+        self._source_failure = error
+
     def put_blocks(self, blocks: Sequence[EncodedBlock]) -> Future[None]:
         """Append encoded blocks; their memory must stay unchanged until the result is there."""
         sink = self._pack_sink()
@@ -384,8 +397,8 @@ class ContentWriter:
                 self._register()
 
     def _register(self) -> None:
-        """Write the rows of the packs that are in the bucket, and pin them."""
-        packs = self._unregistered
+        """Write the rows of the packs that are in the bucket, and pin them. Call it inside ``_fatal``."""
+        packs, self._unregistered = self._unregistered, []
         if not packs:
             return
         for pack in packs:
@@ -395,9 +408,12 @@ class ContentWriter:
                 raise ConflictError(
                     "what this draft stored was collected. Add the files again in a new draft"
                 )
-        with self.lease.hold() as connection:
-            register(self._store.catalog, connection, self.lease, packs)
-        self._unregistered = []
+        try:
+            with self.lease.hold() as connection:
+                register(self._store.catalog, connection, self.lease, packs)
+        except StoreLockedError:
+            self._unregistered = packs  # certainly without rows; after other errors they may have some
+            raise
         self.stats.packs += len(packs)
         for pack in packs:
             self._fresh.difference_update(entry[0] for entry in ENTRY.iter_unpack(pack.entries))
@@ -463,10 +479,9 @@ class ContentWriter:
         """Remember a failure of the store (not of a source): what this writer holds is no longer whole."""
         try:
             yield
-        except (SourceChangedError, SourceNotReadableError):
-            raise
         except BaseException as error:
-            self._failure = error
+            if error is not self._source_failure:
+                self._failure = error
             raise
 
 
