@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ class FsspecBucket:
             options = {"config_kwargs": {"signature_version": "s3v4"}, **options}
         self._protocol = protocol
         self._filesystem: Any = None
+        self._process = 0
+        self._inherited: Any = None
         self._options = {"use_listings_cache": False, "skip_instance_cache": True, **options}
         self._root = ""
 
@@ -117,8 +120,11 @@ class FsspecBucket:
 
     @property
     def _fs(self) -> Any:
-        if self._filesystem is None:
+        if self._process != os.getpid():
+            # A forked child connects anew. The parent's connections are kept: closing them is the parent's.
+            self._inherited = self._filesystem
             self._filesystem, self._root = self._connect()
+            self._process = os.getpid()
         return self._filesystem
 
     @property

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import struct
 import threading
+import weakref
 from typing import TYPE_CHECKING, TypeVar
 
 from xxhash import xxh3_64_intdigest
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Known", "StatCache", "fingerprint", "settled"]
 
 _T = TypeVar("_T")
+_caches: weakref.WeakSet[StatCache] = weakref.WeakSet()
 _VERSION = 1
 _STATUS = struct.Struct("<QQQqq")
 _CHECK = struct.Struct("<Q")
@@ -81,6 +83,8 @@ class StatCache:
         self._lock = threading.Lock()
         self._folders: dict[bytes, int] = {}
         self._connection: sqlite3.Connection | None = None
+        self._inherited: sqlite3.Connection | None = None
+        _caches.add(self)
 
     def lookup(self, folder: bytes, names: Sequence[bytes]) -> dict[bytes, Known]:
         """Return what is recorded of files in one folder (an absolute path)."""
@@ -96,6 +100,12 @@ class StatCache:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    def begin_child(self) -> None:
+        """Start anew in a forked child: SQLite forbids it to use, and even to close, the connection."""
+        self._inherited, self._connection = self._connection, None
+        self._lock = threading.Lock()
+        self._folders.clear()
 
     def _lookup(
         self, connection: sqlite3.Connection, folder: bytes, names: Sequence[bytes]
@@ -156,6 +166,9 @@ class StatCache:
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
                 return None
+            except BaseException as error:  # Ctrl-C, perhaps within a transaction
+                self._give_up(error)
+                raise
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -191,7 +204,7 @@ class StatCache:
             connection.execute("INSERT INTO cache VALUES (?, ?)", (_VERSION, self._store_id))
         connection.execute("COMMIT")
 
-    def _give_up(self, error: Exception) -> None:
+    def _give_up(self, error: BaseException) -> None:
         """Forget the connection; a file that is no cache (any more) is removed, to be made anew."""
         self._folders.clear()
         if self._connection is not None:
@@ -204,6 +217,14 @@ class StatCache:
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     os.unlink(f"{self._path}{suffix}")
+
+
+def _begin_child() -> None:
+    for cache in list(_caches):
+        cache.begin_child()
+
+
+os.register_at_fork(after_in_child=_begin_child)
 
 
 def _marks(batch: Sequence[bytes]) -> str:
