@@ -112,12 +112,15 @@ class Catalog:
             finally:
                 transaction.rollback()
 
-    def serialize(self, connection: sa.Connection, name: str) -> None:
-        """Hold off other transactions that serialize on ``name``, until this one ends."""
+    def serialize(self, connection: sa.Connection, name: str, *, shared: bool = False) -> None:
+        """Hold off other transactions that serialize on ``name``, until this one ends.
+
+        With ``shared`` only those that are not shared themselves. Take it before any row is locked. On
+        SQLite there is one writer at a time anyway.
+        """
         if self.dialect == "postgresql":
-            connection.execute(
-                sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
-            )
+            lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+            connection.execute(sa.text(f"SELECT {lock}(hashtextextended(:name, 0))"), {"name": name})
 
     def now(self, connection: sa.Connection) -> float:
         """Return the time in seconds since 1970 by the one clock every client of this catalog shares."""
@@ -153,7 +156,7 @@ class Catalog:
         if self._revision == latest_revision() or not upgrade_schema:
             return
         if self.dialect == "sqlite":
-            with _mapped(self.place), _file_lock(Path(self.place + ".lock"), lock_timeout):
+            with _file_lock(Path(self.place + ".lock"), lock_timeout):
                 self._enable_wal()
                 self._migrate()
         else:
@@ -168,8 +171,11 @@ class Catalog:
         self._revision = latest_revision()
 
     def _enable_wal(self) -> None:
-        with contextlib.closing(sqlite3.connect(self.place, timeout=30.0)) as raw:
-            raw.execute("PRAGMA journal_mode=WAL")
+        try:
+            with contextlib.closing(sqlite3.connect(self.place, timeout=30.0)) as raw:
+                raw.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.Error as error:
+            raise _translate_sqlite(error, self.place) from error
 
     def _read_revision(self, connection: sa.Connection | None = None) -> str:
         if connection is None:
@@ -305,7 +311,10 @@ def _file_lock(path: Path, timeout: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _mapped(place: str) -> Generator[None]:
-    """Turn the driver's errors into Artline's."""
+    """Turn the errors of the catalog's own connections into Artline's.
+
+    SQLAlchemy wraps those. What is not wrapped is about another file, such as a draft's.
+    """
     try:
         yield
     except ConstraintError:
@@ -316,8 +325,6 @@ def _mapped(place: str) -> Generator[None]:
         raise StoreLockedError(
             f"every connection to the catalog {place} stayed in use. Try again with fewer threads"
         ) from error
-    except sqlite3.Error as error:
-        raise _translate_sqlite(error, place) from error
 
 
 def _translate(error: DBAPIError, place: str) -> Exception:

@@ -1,6 +1,7 @@
 """The collector: packs that nothing needs go from live to condemned, and after a grace period for good.
 
-It works beside writers. A mark begins by counting up the epoch, then gathers what every version needs. A
+It works beside writers, but no transaction in which it decides something runs beside one under a lease
+(``COLLECTION``). A mark begins by counting up the epoch, then gathers what every version needs. A
 pack may go only if the mark found none of its chunks, no lease pins it that still holds or ended after the
 mark began, and it has been condemned for the grace period. A collection that learns that another one began
 stops, so that the newest decides.
@@ -9,16 +10,16 @@ stops, so that the newest decides.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from artline.errors import ConflictError
+from artline.errors import ConflictError, IntegrityError, StoreTooNewError
 from artline.storage import schema
 from artline.storage.bucket import LocalBucket
-from artline.storage.lease import LEASE_SECONDS
+from artline.storage.lease import COLLECTION, LEASE_SECONDS, read_epoch
 from artline.storage.pack import BLOCK_SIZE, ENTRY, HEADER_SIZE, TRAILER_SIZE, object_name
 from artline.storage.schema import PackState
 
@@ -32,13 +33,17 @@ if TYPE_CHECKING:
 __all__ = ["GRACE", "Collection", "collect"]
 
 GRACE = timedelta(days=7)  # longer than a lease lasts, and time to undelete
+_T = TypeVar("_T")
 _BATCH = 500
 _REWRITTEN = 500_000  # the most chunks that move in one collection
 
 
 @dataclass(slots=True)
 class Collection:
-    """What a collection did, or with ``dry_run`` would do; sizes in bytes."""
+    """What a collection did, or with ``dry_run`` would do; sizes in bytes.
+
+    ``problems`` are sentences about damage that was met: such packs are left as they are.
+    """
 
     dry_run: bool
     packs: int = 0
@@ -53,6 +58,7 @@ class Collection:
     repacked: int = 0
     orphans: int = 0
     pinned: int = 0
+    problems: list[str] = field(default_factory=list)
 
 
 class _Tally(NamedTuple):
@@ -111,7 +117,7 @@ class _Collector:
         dry = self._result.dry_run
         if dry:
             with self._catalog.read() as connection:
-                self._epoch = _read_epoch(connection) + 1
+                self._epoch = read_epoch(connection) + 1
                 self._now = self._catalog.now(connection)
         else:
             self._begin()
@@ -134,8 +140,8 @@ class _Collector:
         lease = schema.lease
         with self._catalog.write() as connection:
             self._now = self._catalog.now(connection)
-            self._catalog.serialize(connection, "artline collection")
-            self._epoch = _read_epoch(connection, lock=True) + 1
+            self._catalog.serialize(connection, COLLECTION)
+            self._epoch = read_epoch(connection) + 1
             upsert = self._catalog.upsert(schema.store_meta).values(key="epoch", value=str(self._epoch))
             connection.execute(
                 upsert.on_conflict_do_update(index_elements=["key"], set_={"value": str(self._epoch)})
@@ -246,14 +252,15 @@ class _Collector:
     def _current(
         self, connection: Connection, ids: list[int]
     ) -> tuple[dict[int, tuple[int, float | None]], set[int]]:
-        """Lock packs; return their state, and which of them a lease pins that this mark must respect."""
+        """Return the state of packs, and which of them a lease pins that this mark must respect.
+
+        Both stay so until the transaction ends.
+        """
         pack, pin, lease = schema.pack.c, schema.lease_pack, schema.lease
-        statement = (
-            sa.select(pack.id, pack.state, pack.condemned_at).where(pack.id.in_(ids)).order_by(pack.id)
-        )
+        statement = sa.select(pack.id, pack.state, pack.condemned_at).where(pack.id.in_(ids))
         if not self._result.dry_run:
-            statement = statement.order_by(pack.id).with_for_update()
-            if _read_epoch(connection, lock=True) != self._epoch:
+            self._catalog.serialize(connection, COLLECTION)
+            if read_epoch(connection) != self._epoch:
                 raise ConflictError("another collection began. Let it finish, and run this one again")
         states = {row.id: (row.state, row.condemned_at) for row in connection.execute(statement)}
         holds = sa.or_(lease.c.ended_epoch.is_(None), lease.c.ended_epoch >= self._epoch)
@@ -274,15 +281,20 @@ class _Collector:
             self._content.bucket.delete(object_name(name))
         if doomed:
             with self._catalog.write() as connection:
-                connection.execute(pack.delete().where(pack.c.id.in_([row.id for row in doomed])))
+                for part in _parts([row.id for row in doomed]):
+                    connection.execute(pack.delete().where(pack.c.id.in_(part)))
 
     def _rewrite(self, sparse: list[_Tally]) -> None:
         from artline.storage.repack import repack
 
         for tally in sparse:
             digests = self._live.pop(tally.id, None)
-            if digests:
+            if not digests:
+                continue
+            try:
                 self._result.repacked += repack(self._content, tally.id, digests, self._free)
+            except (IntegrityError, StoreTooNewError) as error:
+                self._result.problems.append(error.message)
 
     def _free(self, connection: Connection, pack_id: int) -> bool:
         """Tell, in the transaction that moves its chunks, whether no lease pins a pack."""
@@ -312,14 +324,14 @@ class _Collector:
             bucket.delete(name)
         settled = (set(seen) - strays) | old
         with self._catalog.write() as connection:
-            if settled:
-                connection.execute(orphan.delete().where(orphan.c.name.in_(sorted(settled))))
+            for part in _parts(sorted(settled)):
+                connection.execute(orphan.delete().where(orphan.c.name.in_(part)))
             fresh = sorted(strays - set(seen))
             if fresh:
                 insert = self._catalog.upsert(orphan).on_conflict_do_nothing()
                 connection.execute(insert, [{"name": name, "seen_at": self._now} for name in fresh])
 
 
-def _read_epoch(connection: Connection, *, lock: bool = False) -> int:
-    statement = sa.select(schema.store_meta.c.value).where(schema.store_meta.c.key == "epoch")
-    return int(connection.scalar(statement.with_for_update() if lock else statement) or 0)
+def _parts(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Cut a list into parts that a statement has room for."""
+    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))

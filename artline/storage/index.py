@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
+from artline.errors import ConflictError
 from artline.storage import schema
 from artline.storage.pack import ENTRY
+from artline.storage.schema import PackState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +30,10 @@ __all__ = [
 ]
 
 _BATCH = 500
+_INSERT_PACK = sa.text(
+    "INSERT INTO pack (name, size, blocks, created_at) VALUES (:name, :size, :blocks, :now) "
+    "ON CONFLICT (name) DO NOTHING RETURNING id"
+)
 
 
 class Location(NamedTuple):
@@ -74,10 +80,14 @@ def _select(connection: Connection, columns: str, digests: Sequence[bytes]) -> I
 
 
 def lock_packs(connection: Connection, packs: Iterable[int]) -> set[int]:
-    """Return which of ``packs`` are there to be relied on, and keep them so until the transaction ends."""
+    """Return which of ``packs`` are there to be relied on, and lock them until the transaction ends.
+
+    It must run under a lease, which keeps chunks where they are. The order of the locks is the same for
+    every writer, so that none deadlock.
+    """
     statement = (
         sa.select(schema.pack.c.id)
-        .where(schema.pack.c.id.in_(sorted(set(packs))), schema.pack.c.state != schema.PackState.DELETING)
+        .where(schema.pack.c.id.in_(sorted(set(packs))), schema.pack.c.state != PackState.DELETING)
         .order_by(schema.pack.c.id)
         .with_for_update()
     )
@@ -87,14 +97,20 @@ def lock_packs(connection: Connection, packs: Iterable[int]) -> set[int]:
 def insert_packs(connection: Connection, packs: Sequence[SealedPack], now: float) -> list[tuple[Any, ...]]:
     """Write the rows of packs; return the rows of the chunk table that their indexes call for.
 
-    Raises ``sqlalchemy.exc.IntegrityError`` for a pack that is known already.
+    A pack that is known already is taken as it is: whoever found its object may have rebuilt the index, or
+    the answer to the commit that wrote it was lost. It must run under a lease. Raises ConflictError for a
+    pack that a collector has taken since.
     """
     rows: list[tuple[Any, ...]] = []
     for sealed in packs:
-        insert = schema.pack.insert().values(
-            name=sealed.name, size=sealed.size, blocks=len(sealed.entries) // ENTRY.size, created_at=now
-        )
-        (pack_id,) = connection.execute(insert).inserted_primary_key or (0,)
+        values = {"name": sealed.name, "size": sealed.size, "now": now}
+        pack_id = connection.scalar(_INSERT_PACK, values | {"blocks": len(sealed.entries) // ENTRY.size})
+        if pack_id is None:
+            pack = schema.pack.c
+            known = sa.select(pack.id).where(pack.name == sealed.name, pack.state != PackState.DELETING)
+            pack_id = connection.scalar(known)
+        if pack_id is None:
+            raise ConflictError("what this draft stored was collected. Add the files again in a new draft")
         rows += [
             (digest, pack_id, position, stored, raw, kind, codec)
             for digest, position, raw, stored, kind, codec in ENTRY.iter_unpack(sealed.entries)
@@ -106,19 +122,25 @@ def insert_packs(connection: Connection, packs: Sequence[SealedPack], now: float
 def insert_chunks_kept(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> set[int]:
     """Insert rows of the chunk table; return the packs that hold those whose chunks were known already.
 
-    Chunks that are known keep their place, as others may rely on it; the packs returned are locked.
+    Chunks that are known keep their place, as others may rely on it; the packs returned are locked. A row
+    that names a pack which is not there is replaced. It must run under a lease.
     """
     if insert_chunks(connection, rows) == len(rows):
         return set()
     mine = {row[0]: row[1] for row in rows}
-    while True:
-        held = owners(connection, list(mine))
-        others = {pack for digest, pack in held.items() if mine[digest] != pack}
-        kept = lock_packs(connection, others)
-        if kept == others and len(held) == len(mine):
-            return others
-        # A collector took one of those packs away in between, and its rows with it.
-        insert_chunks(connection, [row for row in rows if held.get(row[0]) not in kept | {row[1]}])
+    held = owners(connection, list(mine))
+    others = {pack for digest, pack in held.items() if mine[digest] != pack}
+    kept = lock_packs(connection, others)
+    lost = others - kept
+    if not lost:
+        return kept
+    again = [row for row in rows if held.get(row[0]) in lost]
+    chunk = schema.chunk.c
+    statement = schema.chunk.delete().where(
+        chunk.digest == sa.bindparam("lost"), chunk.pack_id == sa.bindparam("pack")
+    )
+    connection.execute(statement, [{"lost": row[0], "pack": held[row[0]]} for row in again])
+    return kept | insert_chunks_kept(connection, again)
 
 
 def insert_chunks(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:

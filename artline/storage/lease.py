@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from artline.storage.catalog import Catalog
 
-__all__ = ["LEASE_SECONDS", "Lease", "current_epoch"]
+__all__ = ["COLLECTION", "LEASE_SECONDS", "Lease", "read_epoch"]
+
+# What transactions serialize on that decide which packs and chunks there are: those of a collector alone,
+# those that run under a lease shared with each other. So neither sees the other half done.
+COLLECTION = "artline collection"
 
 # A draft may stay open this long without a sign of life before a collector may end its lease.
 LEASE_SECONDS = 24 * 3600.0
@@ -63,12 +67,14 @@ class Lease:
     def check(self, connection: Connection) -> None:
         """Make sure, in the transaction that relies on it, that the lease holds until that transaction ends.
 
-        Raises ConflictError when it ended: what was stored under it may be gone.
+        Until then no collector decides about anything. Call it before any row is locked. Raises
+        ConflictError when the lease ended: what was stored under it may be gone.
         """
+        self._catalog.serialize(connection, COLLECTION, shared=True)
         if not self.expires_at:
             return
         row = connection.execute(
-            sa.select(schema.lease.c.ended_epoch).where(schema.lease.c.id == self.id).with_for_update()
+            sa.select(schema.lease.c.ended_epoch).where(schema.lease.c.id == self.id)
         ).one_or_none()
         if row is None or row.ended_epoch is not None:
             raise ConflictError(
@@ -103,27 +109,25 @@ class Lease:
                 with self._catalog.write() as own:
                     self.release(own)
             return
+        self._catalog.serialize(connection, COLLECTION, shared=True)
         connection.execute(
             schema.lease.update()
             .where(schema.lease.c.id == self.id, schema.lease.c.ended_epoch.is_(None))
-            .values(ended_epoch=current_epoch(connection))
+            .values(ended_epoch=read_epoch(connection))
         )
 
     def _prolong(self, connection: Connection) -> float:
         now = self._catalog.now(connection)
         expires = now + LEASE_SECONDS
-        if self.expires_at:
-            statement = schema.lease.update().where(schema.lease.c.id == self.id)
-            connection.execute(statement.values(expires_at=expires))
-        else:
-            insert = schema.lease.insert()
-            connection.execute(
-                insert.values(id=self.id, owner=self.owner, created_at=now, expires_at=expires)
-            )
+        insert = self._catalog.upsert(schema.lease).values(
+            id=self.id, owner=self.owner, created_at=now, expires_at=expires
+        )
+        # It may be there though nobody said so: the answer to the commit that wrote it can be lost.
+        connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_={"expires_at": expires}))
         return expires
 
 
-def current_epoch(connection: Connection) -> int:
-    """Return the number of the latest mark, holding off the next one until the transaction ends."""
+def read_epoch(connection: Connection) -> int:
+    """Return the number of the latest mark, 0 before the first one."""
     statement = sa.select(schema.store_meta.c.value).where(schema.store_meta.c.key == "epoch")
-    return int(connection.scalar(statement.with_for_update(read=True)) or 0)
+    return int(connection.scalar(statement) or 0)

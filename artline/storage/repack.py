@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from artline.storage import schema
-from artline.storage.lease import Lease
 from artline.storage.pack import BLOCK_SIZE, ENTRY, decode_block, object_name
 from artline.storage.reader import fetch, stretches
 from artline.storage.schema import PackState
@@ -26,7 +27,8 @@ def repack(
 ) -> bool:
     """Move chunks from a pack to a new one, and condemn the old one; tell whether it was done.
 
-    ``free`` is asked in the deciding transaction whether the old pack may be touched. The chunks left
+    ``free`` is asked at the start of the deciding transaction whether the old pack may be touched, and
+    keeps every lease and other collector off until it ends. The chunks left
     behind can still be read, and used again, until the old pack is deleted. Raises IntegrityError when a
     block is damaged.
     """
@@ -35,7 +37,6 @@ def repack(
     locations = {digest: found for digest, found in located.items() if found.pack_id == pack_id}
     if not locations:
         return False
-    lease = Lease(content.catalog, "repack")
     sink = PackSink(content)
     try:
         for stretch in stretches(locations.values()):
@@ -57,7 +58,7 @@ def repack(
         (sealed,) = sink.take(wait=True)
     finally:
         sink.close()
-    with lease.hold() as connection:
+    with content.catalog.write() as connection:
         done = free(connection, pack_id)
         if done:
             (new_id,) = connection.execute(
@@ -68,19 +69,20 @@ def repack(
                     created_at=content.catalog.now(connection),
                 )
             ).inserted_primary_key or (0,)
-            lease.pin(connection, {new_id})
-            for digest, position, *_ in ENTRY.iter_unpack(sealed.entries):
-                connection.execute(
-                    chunk.update()
-                    .where(chunk.c.digest == digest, chunk.c.pack_id == pack_id)
-                    .values(pack_id=new_id, position=position)
-                )
+            connection.execute(
+                chunk.update()
+                .where(chunk.c.digest == sa.bindparam("moved"), chunk.c.pack_id == pack_id)
+                .values(pack_id=new_id, position=sa.bindparam("place")),
+                [
+                    {"moved": digest, "place": position}
+                    for digest, position, *_ in ENTRY.iter_unpack(sealed.entries)
+                ],
+            )
             connection.execute(
                 schema.pack.update()
                 .where(schema.pack.c.id == pack_id)
                 .values(state=PackState.CONDEMNED, condemned_at=content.catalog.now(connection))
             )
-        lease.release(connection)
     if not done:
         content.bucket.delete(object_name(sealed.name))
     return done
