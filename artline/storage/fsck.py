@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from artline.errors import IntegrityError, NotFoundError, StoreTooNewError
 from artline.storage import index, schema
 from artline.storage.content import STORE_FILE, parse_identity
+from artline.storage.lease import COLLECTION, Lease
 from artline.storage.pack import (
     BLOCK_SIZE,
     ENTRY,
@@ -75,8 +76,9 @@ def check_packs(
     """Compare the catalog with the packs in the bucket.
 
     By default: every pack is there, with the right size, header, trailer and index, and holds what the
-    chunk index says. With ``full`` every block is read and its digest computed anew. ``progress`` is
-    called with the number of packs and bytes since the last call.
+    chunk index says. With ``full`` every block is read and its digest computed anew. Writers and
+    collectors may work meanwhile. ``progress`` is called with the number of packs and bytes since the
+    last call.
     """
     report = PackReport(full=full)
     _check_identity(content, report)
@@ -127,39 +129,60 @@ def _check_pack(
     content: ContentStore, pack_id: int, name: str, expected: int, size: int | None, report: PackReport
 ) -> None:
     place = object_name(name)
-    report.packs += 1
-    report.bytes += expected
     with content.catalog.read() as connection:
         chunk = schema.chunk
         columns = [chunk.c[field] for field in index.Location._fields]
         statement = sa.select(*columns).where(chunk.c.pack_id == pack_id).order_by(chunk.c.position)
         wanted = {row.digest: index.Location(*row) for row in connection.execute(statement)}
+    problems: list[str] = []
+    damaged: list[DamagedChunk] = []
+    try:
+        data = content.bucket.read(place) if report.full else b""
+        size = content.bucket.size(place) if size is None else size
+        blocks, data = _look(content, name, size, data, problems)
+    except NotFoundError:
+        if not _registered(content, pack_id):
+            return  # a collection has taken it meanwhile
+        problems.append(f"pack {place} is missing from {content.bucket.url}")
+        damaged += [DamagedChunk(digest, place, "the pack is gone") for digest in wanted]
+    else:
+        if size != expected:
+            problems.insert(0, f"pack {place} has {size} bytes instead of {expected}")
+        for digest, location in wanted.items():
+            reason = _compare(location, blocks.get(digest))
+            if not reason and data:
+                reason = _reread(content, location, data, place)
+            if reason:
+                damaged.append(DamagedChunk(digest, place, reason))
+    report.packs += 1
+    report.bytes += expected
     report.chunks += len(wanted)
-    if size is None and not content.bucket.exists(place):
-        report.problems.append(f"pack {place} is missing from {content.bucket.url}")
-        report.damaged += [DamagedChunk(digest, place, "the pack is gone") for digest in wanted]
-        return
-    data = content.bucket.read(place) if report.full else b""
-    size = content.bucket.size(place) if size is None else size
-    if size != expected:
-        report.problems.append(f"pack {place} has {size} bytes instead of {expected}")
-    blocks: dict[bytes, Block] = {}
+    report.problems += problems
+    report.damaged += damaged
+
+
+def _registered(content: ContentStore, pack_id: int) -> bool:
+    """Tell whether a pack is in the catalog and there to stay."""
+    pack = schema.pack.c
+    with content.catalog.read() as connection:
+        state = connection.scalar(sa.select(pack.state).where(pack.id == pack_id))
+    return state is not None and state != PackState.DELETING
+
+
+def _look(
+    content: ContentStore, name: str, size: int, data: bytes, problems: list[str]
+) -> tuple[dict[bytes, Block], bytes]:
+    """Return the blocks that a pack says it has, and its bytes where they had to be read (``data``)."""
+    place = object_name(name)
     try:
         header = decode_header(data[:HEADER_SIZE] or content.bucket.read(place, 0, HEADER_SIZE), place)
         if header.name != name or header.store_id != content.store_id:
-            report.problems.append(f"pack {place} says it is pack {header.name} of store {header.store_id}")
-        blocks = {block.digest: block for block in read_index(content, place, size)}
+            problems.append(f"pack {place} says it is pack {header.name} of store {header.store_id}")
+        return {block.digest: block for block in read_index(content, place, size)}, data
     except (IntegrityError, StoreTooNewError) as error:
-        report.problems.append(error.message)
-        if not report.full:
-            data = content.bucket.read(place)
-        blocks = {block.digest: block for block in scan(data)}
-    for digest, location in wanted.items():
-        reason = _compare(location, blocks.get(digest))
-        if not reason and data:
-            reason = _reread(content, location, data, place)
-        if reason:
-            report.damaged.append(DamagedChunk(digest, place, reason))
+        problems.append(error.message)
+        data = data or content.bucket.read(place)
+        return {block.digest: block for block in scan(data)}, data
 
 
 def _compare(location: index.Location, block: Block | None) -> str:
@@ -193,9 +216,11 @@ def rebuild_index(content: ContentStore, *, progress: Callable[[int, int], objec
 
     Each pack's own index is used where it is intact, else its blocks are found one by one. Rows that are
     there already stay, unless their pack is gone from the bucket: those are dropped first, so that another
-    copy of a chunk takes their place.
+    copy of a chunk takes their place. Packs put back are pinned for a day, as their writers may be about to
+    rely on them. Writers and collectors may work meanwhile.
     """
     result = Rebuilt()
+    lease = Lease(content.catalog, "rebuild")
     objects = dict(content.bucket.list("packs/"))
     _forget_lost(content, objects)
     for place, size in sorted(objects.items()):
@@ -204,43 +229,43 @@ def rebuild_index(content: ContentStore, *, progress: Callable[[int, int], objec
             header = decode_header(content.bucket.read(place, 0, HEADER_SIZE), place)
             if header.name != name or header.store_id != content.store_id:
                 raise IntegrityError(f"pack {place} belongs elsewhere: it was left alone")
-        except (IntegrityError, StoreTooNewError, NotFoundError) as error:
+            try:
+                blocks = list(read_index(content, place, size))
+            except IntegrityError as error:
+                result.problems.append(error.message)
+                blocks = list(scan(content.bucket.read(place)))
+            result.chunks += _restore(content, lease, name, size, blocks)
+        except (IntegrityError, StoreTooNewError) as error:
             result.problems.append(error.message)
             continue
-        try:
-            blocks = list(read_index(content, place, size))
-        except IntegrityError as error:
-            result.problems.append(error.message)
-            blocks = list(scan(content.bucket.read(place)))
+        except NotFoundError:
+            continue  # a collection has taken it meanwhile
         result.packs += 1
-        result.chunks += _restore(content, name, size, blocks)
         if progress is not None:
             progress(1, size)
+    if not lease.pinned:
+        lease.release()
     return result
 
 
-def _restore(content: ContentStore, name: str, size: int, blocks: list[Block]) -> int:
-    pack = schema.pack
-    with content.catalog.write() as connection:
-        known = connection.execute(
-            sa.select(pack.c.id, pack.c.state).where(pack.c.name == name)
-        ).one_or_none()
-        if known is not None and known.state == PackState.DELETING:
+def _restore(content: ContentStore, lease: Lease, name: str, size: int, blocks: list[Block]) -> int:
+    """Put back the rows of a pack; return how many chunks were unknown. Raises NotFoundError."""
+    state = schema.pack.c.state
+    unique = {block.digest: block for block in blocks}.values()
+    with lease.hold() as connection:
+        known = connection.scalar(sa.select(state).where(schema.pack.c.name == name))
+        if known == PackState.DELETING:
             return 0
         if known is None:
-            inserted = connection.execute(
-                pack.insert().values(
-                    name=name, size=size, blocks=len(blocks), created_at=content.catalog.now(connection)
-                )
-            )
-            (pack_id,) = inserted.inserted_primary_key or (0,)
-        else:
-            pack_id = known.id
-        unique = {block.digest: block for block in blocks}.values()
-        rows = sorted(
-            (one.digest, pack_id, one.position, one.stored_size, one.raw_size, one.kind, one.codec)
+            content.bucket.size(object_name(name))  # a collection may have taken it, row and all
+        entries = b"".join(
+            ENTRY.pack(one.digest, one.position, one.raw_size, one.stored_size, one.kind, one.codec)
             for one in unique
         )
+        sealed = index.SealedPack(name, size, entries, 0.0)
+        rows = index.insert_packs(connection, [sealed], content.catalog.now(connection))
+        if known is None:
+            lease.pin(connection, {int(row[1]) for row in rows})
         return index.insert_chunks(connection, rows)
 
 
@@ -251,6 +276,7 @@ def forget_damaged(content: ContentStore, report: PackReport) -> int:
     """
     chunk = schema.chunk
     with content.catalog.write() as connection:
+        content.catalog.serialize(connection, COLLECTION)
         for start in range(0, len(report.damaged), 500):
             part = [damaged.digest for damaged in report.damaged[start : start + 500]]
             connection.execute(chunk.delete().where(chunk.c.digest.in_(part)))
@@ -261,6 +287,7 @@ def _forget_lost(content: ContentStore, objects: dict[str, int]) -> None:
     """Drop the rows of packs whose object is gone."""
     pack, chunk = schema.pack, schema.chunk
     with content.catalog.write() as connection:
+        content.catalog.serialize(connection, COLLECTION)
         rows = connection.execute(sa.select(pack.c.id, pack.c.name)).all()
         lost = [
             row.id

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from artline.errors import ArtlineError, StoreLockedError
+from artline.errors import ArtlineError, ConflictError, StoreLockedError
 from artline.settings import load_settings
-from artline.storage import index, schema
+from artline.storage import fsck, index, schema
 from artline.storage.catalog import sqlite_url
 from artline.storage.content import ContentStore
-from artline.storage.fsck import check_packs
+from artline.storage.fsck import check_packs, rebuild_index
 from artline.storage.gc import Collection, collect
 from artline.storage.index import SealedPack
 from artline.storage.lease import Lease
@@ -130,6 +130,59 @@ class InterleavingSuite:
                     sweep(collector)
         sweep(store, digest)
         assert store.read(digest) == b"being committed"
+
+    def test_writer_goes_on_after_a_rebuild_took_its_packs(self, store: ContentStore) -> None:
+        with store.writer() as writer:
+            digest = writer.add_bytes(b"sealed").digest
+            end_packs(writer)
+            assert rebuild_index(store).chunks == 1
+            assert sweep(store).pinned == 1  # rebuilt packs stay, whatever the grace
+            writer.flush()
+            assert store.read(digest) == b"sealed"
+        assert check_packs(store, full=True).clean
+
+    def test_writer_is_told_that_a_rebuilt_pack_went(self, store: ContentStore) -> None:
+        with store.writer() as writer:
+            writer.add_bytes(b"sealed")
+            end_packs(writer)
+            rebuild_index(store)
+            with store.catalog.write() as connection:
+                connection.execute(schema.pack.update().values(state=schema.PackState.DELETING))
+            with pytest.raises(ConflictError, match="collected"):
+                writer.flush()
+
+    def test_rebuild_that_finds_nothing_new_pins_nothing(self, store: ContentStore) -> None:
+        put(store, b"known")
+        rebuild_index(store)
+        assert sweep(store).deleted == 1
+
+    def test_check_beside_a_collection(self, store: ContentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(store, b"dropped")
+        check = fsck._check_pack
+
+        def late(*arguments: object) -> None:
+            sweep(store)
+            check(*arguments)  # type: ignore[arg-type]  # passed through as they are
+
+        monkeypatch.setattr(fsck, "_check_pack", late)
+        for full in (False, True):
+            (kept,) = put(store, b"dropped")
+            report = check_packs(store, full=full)
+            assert (report.clean, report.packs, report.chunks, report.bytes) == (True, 0, 0, 0)
+            assert store.missing([kept]) == {kept}
+
+    def test_rebuild_beside_a_collection(self, store: ContentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(store, b"dropped")
+        forget = fsck._forget_lost
+
+        def late(content: ContentStore, objects: dict[str, int]) -> None:
+            sweep(store)
+            forget(content, objects)
+
+        monkeypatch.setattr(fsck, "_forget_lost", late)
+        result = rebuild_index(store)
+        assert (result.packs, result.chunks, result.problems) == (0, 0, [])
+        assert check_packs(store).clean
 
     def test_chunk_row_without_a_pack_is_replaced(self, store: ContentStore) -> None:
         lost, kept = put(store, b"lost", b"kept")
