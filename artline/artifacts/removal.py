@@ -32,7 +32,8 @@ def delete_version(
     own = [alias for alias in record.aliases if alias != LATEST]
     if own and not delete_aliases:
         raise ProtectedError(
-            f"'{record.qualified_name}' has aliases: {', '.join(own)}. Move them or pass delete_aliases=True"
+            f"'{record.qualified_name}' has aliases: {', '.join(own)}. Move them, "
+            "or delete them with it: art rm --delete-aliases, or delete_aliases=True"
         )
     if not force:
         _check_free(conn, record)

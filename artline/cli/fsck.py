@@ -39,6 +39,8 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
     needs must be known. Nothing is changed without --repair. After it, storing a file whose content was
     damaged or lost again (art push, or the script that logged it) heals every version that has it.
     """
+    from itertools import groupby
+
     from artline.artifacts.fsck import check
     from artline.cli.output import note, print_json, red
     from artline.cli.progress import Progress
@@ -91,8 +93,10 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
                 print(red(plain(problem)))
         for problem in packs.problems:
             print(red(plain(problem)))
-        for chunk in packs.damaged:
-            print(red(plain(f"chunk {store.content.format(chunk.digest)} in {chunk.place}: {chunk.reason}")))
+        for place, chunks in groupby(packs.damaged, key=lambda chunk: chunk.place):
+            first, *more = chunks
+            rest = f", and {count(len(more), 'more chunk')} in it" if more else ""
+            print(red(plain(f"{place}: {store.content.format(first.digest)}: {first.reason}{rest}")))
         for loss in report.losses:
             print(red(plain(f"{loss.version}  {loss.path or '(all of it)'}: {loss.problem}")))
         for journal in journals:

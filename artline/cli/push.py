@@ -61,7 +61,8 @@ def push(
 
     Needs no run: it records itself as a run of job type push. Content that the artifact has already makes
     no new version, and what the store holds already is not stored again. The aliases and latest move to
-    the version. A URL (s3://…, file://…) is referred to, not copied.
+    the version. A URL (s3://…, file://…) is referred to, not copied. A symbolic link to something inside the
+    folder stays a link; of one that points outside, the file or folder it leads to is stored.
     """
     from artline.cli.documents import version_document
     from artline.cli.output import print_json

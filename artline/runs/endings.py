@@ -1,4 +1,4 @@
-"""How a process ends, and what that makes of its runs: exit, exception, ``sys.exit``, Ctrl-C, SIGTERM.
+"""How a process ends and what that makes of its runs: exit, exception, ``sys.exit``, Ctrl-C, SIGTERM, SIGHUP.
 
 The hooks are installed with the first open run and taken out with the last, each only where nobody
 else has replaced it in between. A forked child never ends its parent's runs.
@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from artline.runs.run import Run
 
-__all__ = ["INTERRUPTED", "TERMINATED", "ending_of", "forget", "watch"]
+__all__ = ["INTERRUPTED", "ending_of", "forget", "watch"]
 
 INTERRUPTED = 130
-TERMINATED = 143
+
+# Ended by these, a run was killed: a request to stop, or the terminal that is gone. nohup ignores SIGHUP.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class _Endings:
@@ -64,7 +66,7 @@ def watch(run: Run) -> None:
         _endings.pid = os.getpid()
         _endings.runs.clear()
         _endings.state = None
-        _endings.hooked = False  # SIGTERM was given back when this process was forked
+        _endings.hooked = False  # the signals were given back when this process was forked
     _endings.runs.append(run)
     _watch_worker()
     if not _endings.registered:
@@ -109,8 +111,9 @@ def _install() -> None:
         quitter.__call__ = _on_quit
     if threading.current_thread() is threading.main_thread():
         with contextlib.suppress(ValueError, OSError):
-            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, _on_sigterm)
+            for number in _SIGNALS:
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, _on_signal)
 
 
 def _remove() -> None:
@@ -125,8 +128,7 @@ def _remove() -> None:
     _endings.exit_frame = None
     if threading.current_thread() is threading.main_thread():
         with contextlib.suppress(ValueError, OSError):
-            if signal.getsignal(signal.SIGTERM) is _on_sigterm:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _give_back()
 
 
 def _on_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -172,7 +174,13 @@ def _caught() -> bool:
     return _endings.rows_at_exit != _rows()
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
+def _give_back() -> None:
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _on_signal:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
     if _endings.pid != os.getpid():
         _die(number)
         return
@@ -180,7 +188,7 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 
     def end() -> None:
         for run in reversed(runs):
-            run.end("killed", TERMINATED)
+            run.end("killed", 128 + number)
         _die(number)
 
     interrupted = next((run for run in runs if run.ending), None)
@@ -193,7 +201,7 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 def _before_fork() -> None:
     # A child must not have our handler for one moment: the interpreter forgets signals that come before
     # the child is set up, and terminate() right after the start of a worker would be lost.
-    _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def _after_fork_in_parent() -> None:
@@ -201,8 +209,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    if signal.getsignal(signal.SIGTERM) is _on_sigterm:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _give_back()
     signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
 
 

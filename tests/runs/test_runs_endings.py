@@ -50,6 +50,7 @@ def only(root: Path) -> Path:
         ("try:\n    with run:\n        1 / 0\nexcept ZeroDivisionError:\n    pass", 0, ("failed", 1)),
         ("with run:\n    run.log({'a': 2})", 0, ("finished", 0)),
         ("os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)", -15, ("killed", 143)),
+        ("os.kill(os.getpid(), signal.SIGHUP)\ntime.sleep(60)", -1, ("killed", 129)),
         ("os.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)", -2, ("killed", 130)),
         ("import atexit\natexit.register(exec, '1')\nraise KeyboardInterrupt", -2, ("killed", 130)),
         ("os._exit(4)", 4, None),
