@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from artline.artifacts.manifest import Entry, EntryKind, Manifest, Row, entry_of
+from artline.errors import UsageError
 
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
+    from artline.artifacts.rows import RowDiff
     from artline.storage.digest import Algorithm
 
 __all__ = ["Diff", "diff", "diff_manifests"]
@@ -28,14 +30,23 @@ class Diff:
     removed: tuple[Entry, ...]
     changed: tuple[tuple[Entry, Entry], ...]
     renamed: tuple[tuple[Entry, Entry], ...]
+    versions: tuple[Artifact, Artifact] | None = field(default=None, compare=False, repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed or self.renamed)
 
+    def rows(self, path: str, key: str | Sequence[str]) -> RowDiff:
+        """Compare the rows of one CSV, JSON lines or Parquet file by key columns; see ``diff_rows``."""
+        from artline.artifacts.rows import diff_rows
+
+        if self.versions is None:
+            raise UsageError("this is a difference of manifests. Ask for that of versions: old.diff(new)")
+        return diff_rows(*self.versions, path, key)
+
 
 def diff(old: Artifact, new: Artifact) -> Diff:
     """Compare two logged versions, reading only the manifest shards they do not share."""
-    return diff_manifests(old.manifest, new.manifest, old.algorithm)
+    return replace(diff_manifests(old.manifest, new.manifest, old.algorithm), versions=(old, new))
 
 
 def diff_manifests(old: Manifest, new: Manifest, algorithm: Algorithm) -> Diff:
