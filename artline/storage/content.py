@@ -230,14 +230,17 @@ def _identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm, adopt: boo
     if known is not None and not isinstance(bucket, LocalBucket):
         return parse_identity(known, catalog.place)  # fsck compares a remote bucket's, not every opening
     stored = bucket.read(STORE_FILE).decode() if bucket.exists(STORE_FILE) else None
-    if known is None:
-        if stored is not None and not adopt and next(bucket.list("packs/"), None) is not None:
+    if known is None and stored is not None and not adopt and next(bucket.list("packs/"), None) is not None:
+        with catalog.read() as connection:  # somebody else may have made the store since it was asked about
+            known = connection.scalar(sa.select(schema.store_meta.c.value).where(key))
+        if known is None:
             raise IntegrityError(
                 f"the catalog {catalog.place} is new, but the bucket {bucket.url} holds the packs of a "
                 "store: was the catalog lost or moved? Restore it from a backup, or check ART_CATALOG and "
                 "ART_BUCKET. Without a backup, 'art fsck --repair' takes the bucket's chunks into the new "
                 "catalog; the names of versions and the runs stay lost"
             )
+    if known is None:
         text = stored or json.dumps(_new_identity(algorithm), indent=2) + "\n"
         parse_identity(text, bucket.url)
         with catalog.write() as connection:
