@@ -62,7 +62,8 @@ class RowDiff:
         self.key = key
         self._files = {"old": old, "new": new}
         self._columns: dict[str, dict[str, None]] = {"old": {}, "new": {}}
-        self._db = sqlite3.connect("", isolation_level=None)  # a temporary file that only SQLite sees
+        # A temporary file that only SQLite sees; whichever thread drops the object closes it.
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self.close: Callable[[], object] = finalize(self, self._db.close)
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.execute("PRAGMA journal_mode = OFF")
