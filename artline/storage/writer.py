@@ -471,7 +471,8 @@ class ContentWriter:
             raise UsageError("the writer is closed. Start a new one: store.writer()")
         if self._failure is not None:
             raise StoreUnavailableError(
-                f"this writer failed before ({self._failure}). Close it and start a new one"
+                f"this writer failed before ({self._failure or type(self._failure).__name__}). "
+                "Close it and start a new one"
             ) from self._failure
 
     @contextlib.contextmanager
