@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOMS = ("artifacts", "cli", "compat", "integrations", "runs", "server", "storage", "testing")
+ROOMS = ("artifacts", "cli", "runs", "storage", "testing")
 EXTRAS_ONLY = ("pyarrow", "numpy", "pandas", "s3fs", "boto3", "botocore", "psycopg", "PIL", "sklearn")
 
 
