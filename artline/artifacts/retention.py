@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from artline.artifacts.shards import EntryKind, Row, decode_root, decode_shard
-from artline.errors import IntegrityError
+from artline.errors import IntegrityError, StoreFullError
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -191,7 +191,13 @@ class _DigestSet:
         self._db.close()
 
     def add(self, digests: Iterable[bytes]) -> None:
-        self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", zip(digests, strict=False))
+        try:
+            self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", zip(digests, strict=False))
+        except sqlite3.OperationalError as error:
+            raise StoreFullError(
+                f"the temporary table of what is needed cannot grow: {error}. Free space in the folder for "
+                "temporary files, or name another one in SQLITE_TMPDIR"
+            ) from error
 
     def new(self, digests: Sequence[bytes]) -> list[bytes]:
         """Return those that were not there, and add them."""

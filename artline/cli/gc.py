@@ -25,7 +25,8 @@ from artline.errors import UsageError
  "expired": [{"name": "entity/project/name:v3", "size": bytes, "reason": str, "kept_by": [str]}],
  "collection": {"dry_run": bool, "packs": int, "live_chunks": int, "live_bytes": bytes,
                 "dead_chunks": int, "dead_bytes": bytes, "condemned": int, "revived": int,
-                "deleted": int, "freed_bytes": bytes, "repacked": int, "orphans": int, "pinned": int}}
+                "deleted": int, "freed_bytes": bytes, "repacked": int, "orphans": int, "pinned": int,
+                "problems": [str]}}
 """,
 )
 @click.option("--delete", is_flag=True, help="Really condemn and delete.")
@@ -46,10 +47,10 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
     """
     from artline.artifacts.retention import collect
     from artline.cli.documents import moment
-    from artline.cli.output import Column, dim, print_json, print_table
+    from artline.cli.output import Column, dim, print_json, print_table, red
     from artline.cli.progress import Progress
     from artline.cli.stores import open_artifacts
-    from artline.cli.values import ago, count, read_span, size
+    from artline.cli.values import ago, count, plain, read_span, size
 
     if delete and dry_run:
         raise UsageError("--delete and --dry-run exclude each other")
@@ -96,5 +97,7 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
         print(f"{count(found.pinned, 'pack')} kept for a writer whose lease still holds")
     if found.orphans:
         print(f"{count(found.orphans, 'object')} left by interrupted writers {would}deleted")
+    for problem in found.problems:
+        print(red(plain(problem)))
     if not delete:
         print(dim("nothing was changed: art gc --delete does it"))
