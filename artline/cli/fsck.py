@@ -33,7 +33,7 @@ from artline.cli.options import json_option
 )
 @json_option
 def fsck(full: bool, repair: bool, as_json: bool) -> None:
-    """Check the whole store; name each damaged version, file and journal.
+    """Check the store; name each damaged version, file and journal.
 
     Without --full every pack must be there with its size and its index, and every chunk that a version
     needs must be known. Nothing is changed without --repair. After it, storing a file whose content was

@@ -32,7 +32,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "pin": "Pin artifacts to exact versions in art.lock.",
         "ls": "List artifacts, the versions of one, or the files of a version.",
         "show": "Show everything known about a version.",
-        "diff": "Compare the files of two versions.",
+        "diff": "Compare the files of two versions, and the rows in them.",
         "alias": "Point aliases at a version, or remove them.",
         "tag": "Add tags to a version, or remove them.",
         "link": "Make a version one of a collection's, too.",
@@ -57,7 +57,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Store": {
         "gc": "Free what no version refers to; counts only, unless --delete.",
-        "fsck": "Check the whole store; name each damaged version and file.",
+        "fsck": "Check the store; name each damaged version, file and journal.",
         "migrate": "Bring the catalog to the schema of this Artline.",
     },
 }

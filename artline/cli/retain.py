@@ -43,7 +43,7 @@ def retain(
     forever: bool,
     as_json: bool,
 ) -> None:
-    """Say which versions of an artifact go by themselves, or show the rule.
+    """Say which versions of an artifact go by themselves.
 
     A rule replaces the one before. With both --ttl and --keep-last a version goes when it is older and not
     among the newest. Versions that a run used, that a collection links, art.lock pins or undelete brought
