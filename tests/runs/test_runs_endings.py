@@ -50,7 +50,6 @@ def only(root: Path) -> Path:
         ("try:\n    with run:\n        1 / 0\nexcept ZeroDivisionError:\n    pass", 0, ("failed", 1)),
         ("with run:\n    run.log({'a': 2})", 0, ("finished", 0)),
         ("os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)", -15, ("killed", 143)),
-        ("os.kill(os.getpid(), signal.SIGHUP)\ntime.sleep(60)", -1, ("killed", 129)),
         ("os.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)", -2, ("killed", 130)),
         ("import atexit\natexit.register(exec, '1')\nraise KeyboardInterrupt", -2, ("killed", 130)),
         ("os._exit(4)", 4, None),
@@ -62,6 +61,18 @@ def test_an_ending_and_its_state(
     store_root: Path, body: str, code: int, ending: tuple[str, int] | None
 ) -> None:
     run_script(BEGIN + body, code=code)
+    assert finish_of(only(store_root)) == ending
+
+
+@pytest.mark.parametrize(
+    ("handling", "code", "ending"),
+    [("SIG_DFL", -1, ("killed", 129)), ("SIG_IGN", 0, ("finished", 0))],  # nohup ignores the signal
+)
+def test_a_terminal_that_goes_away_kills_unless_that_is_ignored(
+    store_root: Path, handling: str, code: int, ending: tuple[str, int]
+) -> None:
+    setup = f"signal.signal(signal.SIGHUP, signal.{handling})\n"
+    run_script(setup + BEGIN + "os.kill(os.getpid(), signal.SIGHUP)", code=code)
     assert finish_of(only(store_root)) == ending
 
 
