@@ -79,8 +79,11 @@ def check_out(
     refused, one in the way of a file is replaced. Raises EntryNotFoundError when nothing is at ``prefix``,
     IntegrityError when content or a referenced object is not what it was.
     """
+    from artline.storage.export import sweep_unfinished
+
     with _file_faults(destination):
         destination.mkdir(parents=True, exist_ok=True)
+        sweep_unfinished(os.fspath(destination))
     task = _Checkout(content, manifest, destination, allow_missing_references, progress)
     content.export(task.exports(prefix), progress)
     if prefix and not task.seen:
@@ -185,6 +188,8 @@ class _Checkout:
         return fresh
 
     def make_folder(self, path: str) -> bool:
+        from artline.storage.export import sweep_unfinished
+
         full = os.path.join(self.destination, path)
         with _file_faults(Path(full)):
             try:
@@ -200,6 +205,7 @@ class _Checkout:
                     ) from None
                 if not stat.S_ISDIR(mode):
                     raise _in_the_way(full, "a file", "a folder") from None
+                sweep_unfinished(full)
         if len(self.folders) >= KEPT_FOLDERS:
             self.folders.clear()
         self.folders[path] = fresh

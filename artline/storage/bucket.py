@@ -345,6 +345,9 @@ def _write_all(descriptor: int, data: Buffer) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+_NEW = 5.0  # seconds within which a temporary file may not be locked yet
+
+
 def sweep_staging(folder: str | os.PathLike[str], names: re.Pattern[str] | None = None) -> int:
     """Remove temporary files (those with such names) that nobody holds the lock of; return how many."""
     import fcntl
@@ -364,7 +367,7 @@ def sweep_staging(folder: str | os.PathLike[str], names: re.Pattern[str] | None 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             status = os.fstat(descriptor)
             # A new empty one may be about to be locked; one that has another name by now was renamed.
-            unused = status.st_size > 0 or status.st_mtime < time.time() - 60
+            unused = status.st_size > 0 or status.st_mtime < time.time() - _NEW
             if unused and os.path.samestat(status, os.stat(entry.path)):
                 os.unlink(entry.path)
                 removed += 1

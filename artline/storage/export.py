@@ -29,13 +29,11 @@ if TYPE_CHECKING:
     from artline.storage.digest import Buffer
     from artline.storage.index import Location
 
-__all__ = ["Export", "ExportStats", "export"]
+__all__ = ["Export", "ExportStats", "export", "sweep_unfinished"]
 
 _BATCH = 2048
 _BUFFERS = 4
 _PART = re.compile(r"\.artline-[0-9a-f]{12}\.[0-9]+\.part")
-_SWEPT = 10_000
-_swept: set[str] = set()  # folders of earlier downloads that were looked through by this process
 _WRITERS = 2  # creating a file is the kernel's work, and it has more than one core
 
 
@@ -234,19 +232,17 @@ class _Exporter:
             self._progress(files, size)
 
 
+def sweep_unfinished(folder: str) -> None:
+    """Remove what killed exports left in a folder."""
+    with contextlib.suppress(PermissionError):  # one may write to a folder that one may not list
+        sweep_staging(folder, _PART)
+
+
 def _make_folder(folder: str) -> None:
-    """Make a folder; in one that is there, remove what a killed download left, once in a process."""
     try:
         os.makedirs(folder)
     except FileExistsError:
-        key = os.path.abspath(folder)
-        if key in _swept:
-            return
-        with contextlib.suppress(PermissionError):  # one may write to a folder that one may not list
-            sweep_staging(folder, _PART)
-        if len(_swept) >= _SWEPT:
-            _swept.clear()
-        _swept.add(key)
+        sweep_unfinished(folder)
 
 
 def _update_all(hasher: object, contents: list[Buffer]) -> None:

@@ -230,3 +230,17 @@ def test_folders_deeper_than_the_recursion_limit_are_written(store: ArtifactStor
         version.verify(out)
     finally:  # shutil.rmtree, with which the temporary folder goes, gets no deeper than that limit
         subprocess.run(["rm", "-rf", tmp_path / "out"], check=True)
+
+
+def test_what_a_killed_download_left_goes_though_nothing_is_to_be_written(
+    version: Artifact, tmp_path: Path
+) -> None:
+    out = version.download(tmp_path / "out")
+    folders = [out, *(path for path in out.rglob("*") if path.is_dir() and not path.is_symlink())]
+    assert len(folders) > 1
+    for folder in folders:
+        (folder / ".artline-0123456789ab.1.part").write_bytes(b"half")
+    with pytest.raises(IntegrityError, match="part"):
+        version.verify(out)
+    version.download(out)
+    version.verify(out)
