@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BUFFER_SIZE", "DirectAppender"]
 
-BUFFER_SIZE = 4 << 20
+BUFFER_SIZE = 8 << 20
 # A multiple of every block size in use, for offsets, lengths and memory alike.
 _ALIGNMENT = 4096
 # Copies of this size and more let other threads run: a foreign call gives up the interpreter lock.
