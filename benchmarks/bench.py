@@ -70,7 +70,10 @@ class Bench:
     def timed(self, command: list[str], store: Path | None = None) -> tuple[float, str]:
         """Run a command and return its wall time in seconds and what it printed."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ART_")}
+        # An installed package has its bytecode; a checkout may not, and compiling is not what is measured.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         environment.update(
+            PYTHONPYCACHEPREFIX=str(self.work / "bytecode"),
             ART_HOME=str(store or self.work / "no-store"),
             ART_QUIET="1",
             HOME=str(self.work / "home"),
