@@ -5,11 +5,9 @@ JSON documents are kept as text: NaN, infinities and integers of any size surviv
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
-import artline.artifacts.schema  # noqa: F401  (declares `project`, which runs refer to)
+from artline.artifacts.schema import upsert  # the module also declares `project`, which runs refer to
 from artline.storage.schema import metadata
 
 __all__ = [
@@ -199,14 +197,3 @@ run_attr = sa.Table(
     sa.Index("ix_run_attr_text", "project_id", "key", "text", "run_id", "kind"),
     sqlite_with_rowid=False,
 )
-
-
-def upsert(conn: sa.Connection, table: sa.Table) -> Any:
-    """Return the dialect's INSERT, which has ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
-    if conn.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(table)
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(table)
