@@ -15,6 +15,7 @@ _AGGREGATE_ECC = 1
 _TEMPERATURE_GPU = 0
 _CLOCK_SM = 1
 _CLOCK_MEMORY = 2
+_NEVER = (3, 13, 25)  # NVML_ERROR_NOT_SUPPORTED, FUNCTION_NOT_FOUND, ARGUMENT_VERSION_MISMATCH
 
 
 def driver_seems_present() -> bool:
@@ -89,7 +90,7 @@ class Gpus:
         if use is not None:
             values["gpu"] = float(use.gpu)
             values["memory"] = float(use.memory)
-        memory = self._ask("memory", nvml.nvmlDeviceGetMemoryInfo, handle)
+        memory = self._memory(handle)
         if memory is not None:
             values["memoryAllocatedBytes"] = float(memory.used)
             if memory.total:
@@ -113,6 +114,15 @@ class Gpus:
             self._one(values, name, nvml.nvmlDeviceGetTotalEccErrors, handle, kind, _AGGREGATE_ECC)
         return values
 
+    def _memory(self, handle: Any) -> Any:
+        """Return the memory in use; as nvidia-smi, without what the driver reserves where NVML can tell."""
+        version = getattr(self._nvml, "nvmlMemory_v2", None)
+        if version is not None:
+            found = self._ask("memory_v2", self._nvml.nvmlDeviceGetMemoryInfo, handle, version)
+            if found is not None:
+                return found
+        return self._ask("memory", self._nvml.nvmlDeviceGetMemoryInfo, handle)
+
     def _one(
         self,
         values: dict[str, float],
@@ -133,7 +143,7 @@ class Gpus:
         try:
             return ask(handle, *arguments)
         except self._nvml.NVMLError as error:
-            if getattr(error, "value", None) == self._nvml.NVML_ERROR_NOT_SUPPORTED:
+            if getattr(error, "value", None) in _NEVER:
                 self._unsupported.add(key)
             return None
 
