@@ -16,11 +16,14 @@ from artline.storage.pack import Codec, Kind, encode_block_header
 from artline.storage.source import changed, same, source_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
     from artline.storage.content import ContentStore
     from artline.storage.digest import Buffer
     from artline.storage.writer import ContentWriter
+
+    Progress = Callable[[int, int], object]  # called with the files and bytes since the last call
 
 __all__ = ["BUFFERS", "EncodedBlock", "FileSource", "Source", "StreamSource", "encode_chunk", "store_chunks"]
 
@@ -49,10 +52,13 @@ class Source(Protocol):
 class FileSource:
     """An open file that must end up as it began."""
 
-    def __init__(self, descriptor: int, status: os.stat_result, path: str) -> None:
+    def __init__(
+        self, descriptor: int, status: os.stat_result, path: str, progress: Progress | None = None
+    ) -> None:
         self._descriptor = descriptor
         self._status = status
         self._path = path
+        self._progress = progress
         self._position = 0
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
@@ -73,6 +79,8 @@ class FileSource:
             raise source_error(error, self._path) from error
         if self._position > self._status.st_size:
             raise changed(self._path)
+        if self._progress is not None:
+            self._progress(0, done)
         return done
 
     def _finish(self) -> None:

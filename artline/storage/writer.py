@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from artline.storage.content import ContentStore
     from artline.storage.digest import Buffer
     from artline.storage.index import SealedPack
-    from artline.storage.stream import EncodedBlock, Source
+    from artline.storage.stream import EncodedBlock, Progress, Source
+
+    Learned = list[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]]
 
 __all__ = ["ContentWriter", "WriteStats"]
 
@@ -127,14 +129,15 @@ class ContentWriter:
         while batch := list(itertools.islice(pending, _FILES_AT_ONCE)):
             self._check()
             known = self._known(batch)
-            learned: list[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]] = []
+            learned: Learned = []
             done: list[tuple[Blob, os.stat_result]] = []
             count = size = 0
             for path in batch:
-                result = known.get(path) or self._add_path(path, learned)
+                result = known.get(path) or self._add_path(path, learned, progress)
                 done.append(result)
                 count += 1
-                size += result[0].size
+                if result[0].recipe is None or path in known:  # a large one has told of each window
+                    size += result[0].size
                 if progress is not None and (count == 128 or size > WINDOW):
                     progress(count, size)
                     count = size = 0
@@ -206,9 +209,7 @@ class ContentWriter:
 
     # Small files
 
-    def _add_path(
-        self, path: str, learned: list[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]]
-    ) -> tuple[Blob, os.stat_result]:
+    def _add_path(self, path: str, learned: Learned, tell: Progress | None) -> tuple[Blob, os.stat_result]:
         now = time.time_ns()
         try:
             descriptor = os.open(path, OPEN_FLAGS)
@@ -220,7 +221,7 @@ class ContentWriter:
                 check_regular(status, path)
                 size = status.st_size
                 if size >= self._threshold:
-                    blob = self._add_large(FileSource(descriptor, status, path))
+                    blob = self._add_large(FileSource(descriptor, status, path, tell))
                     break
                 arena, end = self._room(size + 1)
                 start = end + BLOCK_SIZE
