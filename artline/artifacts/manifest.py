@@ -6,6 +6,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from artline.artifacts.paths import check_link_target, check_path, check_paths
@@ -136,7 +137,7 @@ def decode_reference(extra: str) -> Reference:
             version=str(fields.get("version", "")),
             mtime_ns=int(fields.get("mtime_ns", 0)),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise IntegrityError(
             f"a manifest has a reference that cannot be read ({error}). Run: art fsck"
         ) from None
@@ -334,8 +335,7 @@ class Manifest:
         last, count = "", 0
         for shard, rows in zip(self.root.shards, self.rows(), strict=True):
             paths = [row[0] for row in rows]
-            if paths[0] <= last or any(map(str.__ge__, paths, paths[1:])):
-                raise IntegrityError(f"a manifest's rows are not in order near '{paths[0]}'. Run: art fsck")
+            check_order([last, *paths])
             if self._algorithm.hash(records(rows)) != shard.logical:
                 raise IntegrityError(
                     f"the manifest shard from '{paths[0]}' has another digest. Run: art fsck"
@@ -353,6 +353,7 @@ class Manifest:
                 f"the manifest shard from '{shard.first}' is not what its root says. Run: art fsck"
             )
         check_rows(rows)
+        check_order([row[0] for row in rows])
         return rows
 
     def load(self, index: int) -> list[Row]:
@@ -375,6 +376,15 @@ def check_rows(rows: Sequence[Row]) -> None:
         if row[1] == EntryKind.LINK:
             check_path(row[0])
             check_link_target(row[0], row[5])
+
+
+def check_order(paths: Sequence[str]) -> None:
+    """Raise IntegrityError when paths do not ascend, as when one is there twice."""
+    if any(map(str.__ge__, paths, paths[1:])):
+        place = next(after for before, after in pairwise(paths) if before >= after)
+        raise IntegrityError(
+            f"a manifest's rows are out of order, or there twice, at '{place}'. Run: art fsck"
+        )
 
 
 def _digest(shards: Sequence[Shard], algorithm: Algorithm) -> bytes:

@@ -99,7 +99,7 @@ def read_lock(path: str | os.PathLike[str]) -> Lock:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Lock()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read {path}: {error}. Mend it, or write it anew: art pin") from error
     if document.get("version") != FORMAT:
         raise UsageError(

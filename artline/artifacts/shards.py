@@ -122,6 +122,7 @@ def decode_shard(data: bytes) -> list[Row]:
     count, digests, recipes, path_bytes, extra_bytes = _header(_SHARD_HEADER, SHARD_MAGIC, "shard", data)[3:]
     reader = _Reader(data, _SHARD_HEADER.size, "shard")
     flags = reader.take(count)
+    _check_flags(flags, digests, recipes)
     sizes = reader.numbers(count)
     digest_list = reader.digests(digests)
     recipe_list = reader.digests(recipes)
@@ -129,10 +130,6 @@ def decode_shard(data: bytes) -> list[Row]:
     kinds = [flag & _KIND_MASK for flag in flags]
     extras = reader.names(extra_bytes, sum(map(_EXTRA_KINDS.__contains__, kinds)))
     reader.finish()
-    if kinds and max(kinds) > EntryKind.REFERENCE:
-        raise StoreTooNewError(
-            f"a manifest has an entry of kind {max(kinds)}, which this Artline does not know. Upgrade it"
-        )
     return list(
         zip(
             paths,
@@ -176,7 +173,42 @@ def decode_root(data: bytes) -> Root:
     names = reader.names(name_bytes, 2 * count)
     reader.finish()
     shards = tuple(map(Shard, names[::2], names[1::2], counts, sizes, digests, logicals))
+    _check_table(shards, rows, size)
     return Root(digest, rows, files, size, shards)
+
+
+def _check_flags(flags: bytes, digests: int, recipes: int) -> None:
+    """Refuse kinds that are unknown, and columns that do not go with what the rows are."""
+    wanted_digests = wanted_recipes = 0
+    for flag in set(flags):
+        kind, number = flag & _KIND_MASK, flags.count(flag)
+        if kind > EntryKind.REFERENCE:
+            raise StoreTooNewError(
+                f"a manifest has an entry of kind {kind}, which this Artline does not know. Upgrade it"
+            )
+        stored = kind <= EntryKind.EXECUTABLE
+        digest, recipe = bool(flag & _HAS_DIGEST), bool(flag & _HAS_RECIPE)
+        if (stored and not digest) or (recipe and not stored):
+            raise _damaged("shard")
+        wanted_digests += number * digest
+        wanted_recipes += number * recipe
+    if (wanted_digests, wanted_recipes) != (digests, recipes):
+        raise _damaged("shard")
+
+
+def _check_table(shards: Sequence[Shard], rows: int, size: int) -> None:
+    """Refuse a root whose shards are empty, overlap, or do not add up to what it says."""
+    last = ""
+    for shard in shards:
+        if not shard.rows or shard.first <= last or shard.last < shard.first:
+            raise _damaged("root")
+        last = shard.last
+    if sum(shard.rows for shard in shards) != rows or sum(shard.size for shard in shards) != size:
+        raise _damaged("root")
+
+
+def _damaged(what: str) -> IntegrityError:
+    return IntegrityError(f"a manifest {what} is damaged: its columns do not add up. Run: art fsck")
 
 
 def _header(layout: struct.Struct, magic: bytes, what: str, data: bytes) -> tuple[Any, ...]:
@@ -253,4 +285,4 @@ class _Reader:
             raise self.error()
 
     def error(self) -> IntegrityError:
-        return IntegrityError(f"a manifest {self.what} is damaged: its columns do not add up. Run: art fsck")
+        return _damaged(self.what)

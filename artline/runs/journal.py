@@ -284,7 +284,7 @@ class JournalReader:
                     return
                 try:
                     record = self._decode(file, kind, start, payload)
-                except (ValueError, TypeError, KeyError, struct.error) as error:
+                except (ValueError, TypeError, LookupError, RecursionError, struct.error) as error:
                     raise IntegrityError(
                         f"journal {self.path}: frame {seq} at offset {start} has a valid checksum but cannot "
                         f"be decoded: {error}. Keep the file and report it"
@@ -342,6 +342,8 @@ class JournalReader:
         schema = self._schemas.get(offset)
         if schema is None:
             resume = file.tell()
+            if offset >= resume:
+                raise ValueError(f"its schema, at offset {offset}, does not come before it")
             file.seek(offset)
             frame = self._frame(file, offset)
             file.seek(resume)
@@ -352,7 +354,10 @@ class JournalReader:
 
     def _learn(self, offset: int, payload: bytes) -> tuple[records.Stream, tuple[str, ...], str]:
         fields = json.loads(payload)
-        schema = (fields["stream"], tuple(fields["keys"]), fields["types"])
+        stream, keys, types = fields["stream"], tuple(fields["keys"]), fields["types"]
+        if stream not in _STREAMS or len(keys) != len(types) or not all(type(key) is str for key in keys):
+            raise ValueError(f"the schema at offset {offset} is none")
+        schema = (stream, keys, types)
         self._schemas[offset] = schema
         return schema
 

@@ -6,7 +6,7 @@ IEEE TPDS 31(9), 2020; the gear table and masks are those of pyfastcdc 0.3.1, he
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from artline.errors import StoreTooNewError, StoreUnavailableError
@@ -20,6 +20,10 @@ __all__ = ["CHUNKING_THRESHOLD", "ChunkerParameters", "Cutter"]
 CHUNKING_THRESHOLD = 8 << 20
 
 _NAME = "fastcdc-2020"
+# What the library takes, and what fits the writer's buffers (artline.storage.arena).
+_SMALLEST = (64, 256, 1024)
+_LARGEST_MINIMUM = 1 << 20
+_LARGEST = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,30 @@ class ChunkerParameters:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ChunkerParameters:
-        """Read the form kept in ``store.json``. Raises StoreTooNewError for an unknown algorithm."""
+        """Read the form kept in ``store.json``.
+
+        Raises StoreTooNewError for an unknown algorithm or parameter, ValueError or TypeError for values
+        that no chunker works with.
+        """
         values = dict(values)
         name = values.pop("algorithm", None)
-        if name != _NAME:
-            raise StoreTooNewError(f"the store cuts chunks by '{name}', which this Artline does not know")
-        return cls(**{key: int(value) for key, value in values.items()})
+        names = {field.name for field in fields(cls)}
+        if name != _NAME or values.keys() - names:
+            by = name if name != _NAME else f"{name} with {', '.join(sorted(values.keys() - names))}"
+            raise StoreTooNewError(f"the store cuts chunks by '{by}', which this Artline does not know")
+        if not all(type(value) is int for value in values.values()):
+            raise TypeError("the chunker's parameters are not all integers")
+        made = cls(**values)
+        if not (
+            made.minimum <= made.average <= made.maximum <= _LARGEST
+            and all(map(int.__le__, _SMALLEST, (made.minimum, made.average, made.maximum)))
+            and made.minimum <= _LARGEST_MINIMUM
+            and 0 <= made.normalization <= 3
+            and 0 <= made.seed < 1 << 64
+            and made.maximum <= made.threshold <= CHUNKING_THRESHOLD
+        ):
+            raise ValueError(f"no chunker works with {values}")
+        return made
 
 
 class Cutter:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from artline.storage.digest import Buffer
 
-__all__ = ["Compressor", "decompress"]
+__all__ = ["LARGEST_FRAME", "Compressor", "decompress"]
 
 LEVEL = 1
 # A block is compressed when that saves at least one part in ten; a smaller saving is not worth reading back.
 WORTH = 0.9
 MINIMUM = 128
+# A larger block (a manifest's root, a recipe of millions of chunks) is stored as it is, so that what a reader
+# decompresses before it can know what it is never takes more memory than this.
+LARGEST_FRAME = 64 << 20
 _PROBE = 16 << 10
 _WINDOW = 8 << 20
 
@@ -68,7 +71,7 @@ class Compressor:
     def compress(self, data: memoryview) -> bytes | None:
         """Return the zstd frame of ``data``, or None where it should be stored as it is."""
         size = len(data)
-        if size < MINIMUM:
+        if not MINIMUM <= size <= LARGEST_FRAME:
             return None
         if self._skip:
             self._skip -= 1

@@ -229,7 +229,7 @@ def _identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm, adopt: boo
         known = connection.scalar(sa.select(schema.store_meta.c.value).where(key))
     if known is not None and not isinstance(bucket, LocalBucket):
         return parse_identity(known, catalog.place)  # fsck compares a remote bucket's, not every opening
-    stored = bucket.read(STORE_FILE).decode() if bucket.exists(STORE_FILE) else None
+    stored = read_identity(bucket) if bucket.exists(STORE_FILE) else None
     if known is None and stored is not None and not adopt and next(bucket.list("packs/"), None) is not None:
         with catalog.read() as connection:  # somebody else may have made the store since it was asked about
             known = connection.scalar(sa.select(schema.store_meta.c.value).where(key))
@@ -260,7 +260,7 @@ def _agree(catalog: Catalog, bucket: Bucket, known: str, stored: str | None) -> 
     """Write the store's file into a bucket that has none, and compare it with what the catalog knows."""
     identity = parse_identity(known, catalog.place)
     if stored is None and not bucket.create(STORE_FILE, known.encode()):
-        stored = bucket.read(STORE_FILE).decode()
+        stored = read_identity(bucket)
     if stored is not None and parse_identity(stored, bucket.url)["id"] != identity["id"]:
         raise UsageError(
             f"the bucket {bucket.url} belongs to another store than the catalog {catalog.place}. "
@@ -287,19 +287,30 @@ def _new_identity(algorithm: Algorithm) -> dict[str, Any]:
     }
 
 
+def read_identity(bucket: Bucket) -> str:
+    """Return the text of a bucket's ``store.json``. Raises NotFoundError, IntegrityError for other bytes."""
+    try:
+        return bucket.read(STORE_FILE).decode()
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{STORE_FILE} of the store at {bucket.url} is damaged: {error}") from error
+
+
 def parse_identity(text: str, place: str) -> dict[str, Any]:
     """Read ``store.json``. Raises IntegrityError, or StoreTooNewError for a later format."""
     try:
         identity = json.loads(text)
         version = identity["version"]
-        if identity["format"] != FORMAT:
-            raise ValueError(identity["format"])
+        if identity["format"] != FORMAT or type(version) is not int:
+            raise ValueError(identity["format"], version)
         if version > FORMAT_VERSION:
             raise StoreTooNewError(
                 f"the store at {place} has format {version}, newer than this Artline reads "
                 f"({FORMAT_VERSION}). Upgrade: pip install --upgrade artline"
             )
-        identity["id"], identity["chunker"], Algorithm(identity["digest"])
-    except (ValueError, KeyError, TypeError) as error:
+        if len(bytes.fromhex(identity["id"])) != 16 or len(identity["id"]) != 32:
+            raise ValueError(identity["id"])
+        ChunkerParameters.from_json(identity["chunker"])
+        Algorithm(identity["digest"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(f"{STORE_FILE} of the store at {place} is damaged: {error!r}") from error
     return dict(identity)

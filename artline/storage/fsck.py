@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from artline.errors import IntegrityError, NotFoundError, StoreTooNewError
 from artline.storage import index, schema
-from artline.storage.content import STORE_FILE, parse_identity
+from artline.storage.content import parse_identity, read_identity
 from artline.storage.lease import COLLECTION, Lease
 from artline.storage.pack import (
     BLOCK_SIZE,
@@ -115,7 +115,7 @@ def check_packs(
 
 def _check_identity(content: ContentStore, report: PackReport) -> None:
     try:
-        identity = parse_identity(content.bucket.read(STORE_FILE).decode(), content.bucket.url)
+        identity = parse_identity(read_identity(content.bucket), content.bucket.url)
     except (NotFoundError, IntegrityError, StoreTooNewError) as error:
         report.problems.append(error.message)
         return

@@ -173,14 +173,16 @@ def expand(stored: memoryview, block: Block, algorithm: Algorithm, place: str) -
     if xxh3_64_intdigest(stored) != block.checksum:
         raise damaged(block.digest, algorithm, place, "its checksum does not match")
     if block.codec == Codec.RAW:
+        if block.raw_size != block.stored_size:
+            raise damaged(block.digest, algorithm, place, "its sizes do not agree")
         return stored
     if block.codec != Codec.ZSTD:
         raise StoreTooNewError(f"{place}: codec {block.codec} is newer than this Artline reads")
-    from artline.storage.compression import decompress
+    from artline.storage.compression import LARGEST_FRAME, decompress
 
-    content = decompress(stored, block.raw_size)
+    content = decompress(stored, block.raw_size) if block.raw_size <= LARGEST_FRAME else None
     if content is None:
-        raise damaged(block.digest, algorithm, place, "it does not decompress")
+        raise damaged(block.digest, algorithm, place, "it does not decompress to what it claims")
     return content
 
 
@@ -209,9 +211,20 @@ def decode_trailer(data: bytes, size: int, place: str) -> Trailer:
 
 
 def decode_entries(data: Buffer, trailer: Trailer, place: str) -> Iterator[Block]:
-    """Read a pack's index. Raises IntegrityError when it does not match its checksum."""
+    """Read a pack's index. Raises IntegrityError when it does not match its checksum or cannot be true.
+
+    Blocks follow each other from the header to the index: no two overlap, and none lies elsewhere.
+    """
     if xxh3_64_intdigest(data) != trailer.checksum:
         raise IntegrityError(f"{place}: the pack index is damaged. Run: art fsck --full")
+    end = HEADER_SIZE
+    for block in entries(data):
+        start, end = end, block.position + BLOCK_SIZE + block.stored_size
+        if block.position < start or end > trailer.position:
+            raise IntegrityError(
+                f"{place}: the pack index lists a block at {block.position:,} that cannot lie there. "
+                "Run: art fsck --full"
+            )
     return entries(data)
 
 
