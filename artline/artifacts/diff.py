@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from artline.artifacts.manifest import Entry, EntryKind, Manifest, Row, entry_of
+from artline.artifacts.comparison import differences
+from artline.artifacts.manifest import Entry, EntryKind, Manifest, Row, check_rows, entry_of
 from artline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,47 +54,24 @@ def diff_manifests(old: Manifest, new: Manifest, algorithm: Algorithm) -> Diff:
     """Compare two manifests of one store; see ``diff``."""
     added: list[Row] = []
     removed: list[Row] = []
-    changed: list[tuple[Entry, Entry]] = []
-    for before, after in _pairs(old, new):
+    changed: list[tuple[Row, Row]] = []
+    for before, after in differences(old, new):
         if before is None:
             assert after is not None
             added.append(after)
         elif after is None:
             removed.append(before)
         else:
-            changed.append((entry_of(before, algorithm), entry_of(after, algorithm)))
+            changed.append((before, after))
+    for rows in (added, removed, [row for pair in changed for row in pair]):
+        check_rows(rows)
     renamed, added, removed = _pair_up(added, removed, algorithm)
     return Diff(
         added=tuple(entry_of(row, algorithm) for row in added),
         removed=tuple(entry_of(row, algorithm) for row in removed),
-        changed=tuple(changed),
+        changed=tuple((entry_of(a, algorithm), entry_of(b, algorithm)) for a, b in changed),
         renamed=tuple(renamed),
     )
-
-
-def _pairs(old: Manifest, new: Manifest) -> Iterator[tuple[Row | None, Row | None]]:
-    """Yield the rows that differ, side by side where they have the same path."""
-    shared = frozenset(shard.logical for shard in old.root.shards) & frozenset(
-        shard.logical for shard in new.root.shards
-    )
-    left, right = _flat(old, shared), _flat(new, shared)
-    before, after = next(left, None), next(right, None)
-    while before is not None or after is not None:
-        if after is None or (before is not None and before[0] < after[0]):
-            yield before, None
-            before = next(left, None)
-        elif before is None or after[0] < before[0]:
-            yield None, after
-            after = next(right, None)
-        else:
-            if (before[1:4], before[5]) != (after[1:4], after[5]):
-                yield before, after
-            before, after = next(left, None), next(right, None)
-
-
-def _flat(manifest: Manifest, skip: frozenset[bytes]) -> Iterator[Row]:
-    for rows in manifest.rows(skip=skip):
-        yield from rows
 
 
 def _pair_up(

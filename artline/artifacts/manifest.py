@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from artline.artifacts.paths import check_link_target, check_path, check_paths
 from artline.artifacts.shards import (
+    Columns,
     EntryKind,
     Root,
     Row,
     Shard,
     decode_root,
-    decode_shard,
     encode_root,
     encode_shard,
     records,
@@ -48,6 +48,7 @@ MIN_ROWS = 256
 MAX_ROWS = 4096
 LARGEST = 2**63 - 1  # bytes of one version, what a catalog can hold
 KEPT_SHARDS = 4  # decoded shards a reader keeps at hand
+FETCHED = 32  # shards that are fetched together at most, some 2.5 MB
 MANIFEST_HEADER = b"artline manifest 1\n"
 
 
@@ -55,14 +56,16 @@ MANIFEST_HEADER = b"artline manifest 1\n"
 class Reference:
     """Where the bytes of a reference entry lie and by what they are recognised.
 
-    ``etag`` and ``version`` are the object store's; ``mtime_ns`` is set for files referenced without a
-    checksum. The size is the entry's own, and so is the digest where a checksum was taken.
+    ``etag`` and ``version`` (a version id or generation) are the object store's, and so is ``checksum``,
+    ``md5:<hex>`` or ``crc32c:<hex>``; ``mtime_ns`` is set for files and web pages referenced without a
+    checksum. The size is the entry's own, and so is the digest where one was taken.
     """
 
     uri: str
     etag: str = ""
     version: str = ""
     mtime_ns: int = 0
+    checksum: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,7 @@ def decode_reference(extra: str) -> Reference:
             etag=str(fields.get("etag", "")),
             version=str(fields.get("version", "")),
             mtime_ns=int(fields.get("mtime_ns", 0)),
+            checksum=str(fields.get("checksum", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise IntegrityError(
@@ -270,6 +274,7 @@ class Manifest:
         self._algorithm = algorithm
         self.root_digest = root
         self.root = decode_root(content.read(root))
+        self._firsts = [shard.first for shard in self.root.shards]
         self._lasts = [shard.last for shard in self.root.shards]
         self._recent: dict[int, list[Row]] = {}
 
@@ -278,22 +283,38 @@ class Manifest:
         """Return the digest over the logical entries."""
         return self.root.digest
 
-    def rows(self, prefix: str = "", skip: frozenset[bytes] = frozenset()) -> Iterator[list[Row]]:
-        """Yield rows in order, a batch for each shard.
-
-        With ``prefix`` only the entry of that path and those below it; shards whose logical digest is in
-        ``skip`` are left out.
-        """
+    def rows(self, prefix: str = "") -> Iterator[list[Row]]:
+        """Yield rows in order, a batch for each shard; with ``prefix`` only that path and those below it."""
+        if not prefix:
+            yield from self._loaded(range(len(self.root.shards)))
+            return
         low, high = prefix + "/", prefix + "0"  # '0' follows '/'
-        for index, shard in enumerate(self.root.shards):
-            if shard.logical in skip:
-                continue
-            if not prefix:
-                yield self.load(index)
-            elif shard.last >= prefix and shard.first < high:
-                part = [row for row in self.load(index) if row[0] == prefix or low <= row[0] < high]
-                if part:
-                    yield part
+        start, stop = bisect_left(self._lasts, prefix), bisect_left(self._firsts, high)
+        for rows in self._loaded(range(start, stop)):
+            if not (low <= rows[0][0] and rows[-1][0] < high):
+                rows = [row for row in rows if row[0] == prefix or low <= row[0] < high]
+            if rows:
+                yield rows
+
+    def _loaded(self, places: range) -> Iterator[list[Row]]:
+        if len(places) <= self._kept:
+            yield from map(self.load, places)
+            return
+        for columns in self.columns(places):
+            yield _checked(columns)
+
+    def columns(self, wanted: Sequence[int]) -> Iterator[Columns]:
+        """Yield the shards at places, in the order given, with the rules of paths and their order unchecked.
+
+        They are fetched ahead, one at first, then more and more at once: a bucket answers one large question
+        sooner than many small ones, but who asks may be content with the first.
+        """
+        start, count = 0, 1
+        while batch := [self.root.shards[index] for index in wanted[start : start + count]]:
+            blocks = dict(self._content.read_many(shard.digest for shard in batch))
+            for shard in batch:
+                yield _columns(shard, blocks[shard.digest])
+            start, count = start + count, min(2 * count, FETCHED)
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Yield entries in order of their paths' UTF-8 bytes."""
@@ -347,14 +368,7 @@ class Manifest:
 
     def load_shard(self, shard: Shard) -> list[Row]:
         """Return the rows of one of the manifest's shards, checked against what the root says of it."""
-        rows = decode_shard(self._content.read(shard.digest))
-        if len(rows) != shard.rows or rows[0][0] != shard.first or rows[-1][0] != shard.last:
-            raise IntegrityError(
-                f"the manifest shard from '{shard.first}' is not what its root says. Run: art fsck"
-            )
-        check_rows(rows)
-        check_order([row[0] for row in rows])
-        return rows
+        return _checked(_columns(shard, self._content.read(shard.digest)))
 
     def load(self, index: int) -> list[Row]:
         """Return the rows of the shard at a place; the latest few are kept at hand."""
@@ -367,6 +381,23 @@ class Manifest:
             self._recent.pop(next(iter(self._recent)), None)
         self._recent[index] = rows
         return rows
+
+
+def _columns(shard: Shard, block: bytes) -> Columns:
+    columns = Columns(block)
+    names = columns.names
+    if len(names) != shard.rows or names[0] != shard.first.encode() or names[-1] != shard.last.encode():
+        raise IntegrityError(
+            f"the manifest shard from '{shard.first}' is not what its root says. Run: art fsck"
+        )
+    return columns
+
+
+def _checked(columns: Columns) -> list[Row]:
+    rows = columns.rows()
+    check_rows(rows)
+    check_order([row[0] for row in rows])
+    return rows
 
 
 def check_rows(rows: Sequence[Row]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from artline.errors import IntegrityError, StoreTooNewError
 
 __all__ = [
+    "Columns",
     "EntryKind",
     "Root",
     "Row",
@@ -39,6 +40,10 @@ _ROOT_HEADER = struct.Struct(
 _HAS_DIGEST = 0x40
 _HAS_RECIPE = 0x80
 _KIND_MASK = 0x0F
+_NO_DIGEST = bytes(DIGEST)
+# Tables that turn a flag into its kind, or into 1 where it has a bit.
+_KIND_OF = bytes(flag & _KIND_MASK for flag in range(256))
+_WITH = {bit: bytes(flag & bit and 1 for flag in range(256)) for bit in (_HAS_DIGEST, _HAS_RECIPE)}
 
 Row = tuple[str, int, int, bytes, bytes, str]
 
@@ -53,7 +58,7 @@ class EntryKind(IntEnum):
     REFERENCE = 4
 
 
-_EXTRA_KINDS = (EntryKind.LINK, EntryKind.REFERENCE)
+_EXTRA_KINDS = (int(EntryKind.LINK), int(EntryKind.REFERENCE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,30 +122,85 @@ def encode_shard(rows: Sequence[Row]) -> bytes:
     return b"".join((header, flags, _numbers(sizes), digest_column, recipe_column, path_column, extra_column))
 
 
+class Columns:
+    """The columns of a shard as they lie in its block; rows are made of them only where they are wanted.
+
+    ``paths`` is the column of paths, each ended by NUL; ``kinds``, ``sizes`` and ``digests`` have 1, 8 and 32
+    bytes for each row, whatever it is, so that stretches of them can be compared. ``extras`` are by row, None
+    where no row has one. Raises IntegrityError when the block is not well formed, StoreTooNewError for
+    entries of a later kind. The order of the rows and the rules of paths are not looked at.
+    """
+
+    __slots__ = ("_flags", "_names", "_recipes", "count", "digests", "extras", "kinds", "paths", "sizes")
+
+    def __init__(self, data: bytes) -> None:
+        numbers = _header(_SHARD_HEADER, SHARD_MAGIC, "shard", data)[3:]
+        count, digests, recipes, path_bytes, extra_bytes = numbers
+        reader = _Reader(data, _SHARD_HEADER.size, "shard")
+        self.count: int = count
+        self._flags = reader.take(count)
+        _check_flags(self._flags, digests, recipes)
+        self.kinds = self._flags.translate(_KIND_OF)
+        self.sizes = reader.take(8 * count)
+        self.digests = _by_row(reader.take(DIGEST * digests), self._flags, _HAS_DIGEST)
+        self._recipes = _by_row(reader.take(DIGEST * recipes), self._flags, _HAS_RECIPE)
+        self.paths = reader.take(path_bytes)
+        extras = reader.take(extra_bytes)
+        reader.finish()
+        self._names: list[bytes] | None = None
+        self.extras = _extras_by_row(extras, self.kinds)
+        if self.paths.count(0) != count or (count and self.paths[-1]):
+            raise _damaged("shard")
+
+    @property
+    def names(self) -> list[bytes]:
+        """The paths in UTF-8."""
+        if self._names is None:
+            self._names = self.paths.split(b"\0")
+            self._names.pop()
+        return self._names
+
+    def row(self, place: int) -> Row:
+        """Return one row."""
+        at, flag = DIGEST * place, self._flags[place]
+        try:
+            return (
+                self.names[place].decode(),
+                self.kinds[place],
+                int.from_bytes(self.sizes[8 * place : 8 * place + 8], "little"),
+                self.digests[at : at + DIGEST] if flag & _HAS_DIGEST else b"",
+                self._recipes[at : at + DIGEST] if flag & _HAS_RECIPE else b"",
+                self.extras[place].decode() if self.extras else "",
+            )
+        except UnicodeDecodeError:
+            raise _damaged("shard") from None
+
+    def rows(self) -> list[Row]:
+        """Return all rows."""
+        try:
+            paths = self.paths.decode().split("\0")
+            extras = [extra.decode() for extra in self.extras] if self.extras else [""] * self.count
+        except UnicodeDecodeError:
+            raise _damaged("shard") from None
+        paths.pop()
+        digests = self._values(self.digests, _HAS_DIGEST)
+        recipes = self._values(self._recipes, _HAS_RECIPE)
+        return list(zip(paths, self.kinds, _read_numbers(self.sizes), digests, recipes, extras, strict=True))
+
+    def _values(self, column: bytes, bit: int) -> list[bytes]:
+        """Return the digest of each row that has one by its flags, nothing for the others."""
+        have = self._flags.translate(_WITH[bit]).count(1)
+        if not have:
+            return [b""] * self.count
+        values = [column[at : at + DIGEST] for at in range(0, len(column), DIGEST)]
+        if have < self.count:
+            return [value if flag & bit else b"" for value, flag in zip(values, self._flags, strict=True)]
+        return values
+
+
 def decode_shard(data: bytes) -> list[Row]:
     """Return the rows of a shard; raise IntegrityError when the block is not well formed."""
-    count, digests, recipes, path_bytes, extra_bytes = _header(_SHARD_HEADER, SHARD_MAGIC, "shard", data)[3:]
-    reader = _Reader(data, _SHARD_HEADER.size, "shard")
-    flags = reader.take(count)
-    _check_flags(flags, digests, recipes)
-    sizes = reader.numbers(count)
-    digest_list = reader.digests(digests)
-    recipe_list = reader.digests(recipes)
-    paths = reader.names(path_bytes, count)
-    kinds = [flag & _KIND_MASK for flag in flags]
-    extras = reader.names(extra_bytes, sum(map(_EXTRA_KINDS.__contains__, kinds)))
-    reader.finish()
-    return list(
-        zip(
-            paths,
-            kinds,
-            sizes,
-            _spread(flags, _HAS_DIGEST, digest_list),
-            _spread(flags, _HAS_RECIPE, recipe_list),
-            _spread_extras(kinds, extras),
-            strict=True,
-        )
-    )
+    return Columns(data).rows()
 
 
 def encode_root(root: Root) -> bytes:
@@ -229,20 +289,32 @@ def _numbers(values: Sequence[int]) -> bytes:
     return column.tobytes()
 
 
-def _spread(flags: bytes, bit: int, values: list[bytes]) -> list[bytes]:
-    if len(values) == len(flags):
-        return values
-    if not values:
-        return [b""] * len(flags)
-    rest = iter(values)
-    return [next(rest) if flag & bit else b"" for flag in flags]
+def _read_numbers(data: bytes) -> list[int]:
+    column = array("Q", data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tolist()
 
 
-def _spread_extras(kinds: list[int], values: list[str]) -> list[str]:
+def _by_row(column: bytes, flags: bytes, bit: int) -> bytes:
+    """Return a column of digests, which has those of the rows with a flag, with zeros for the others."""
+    if len(column) in (0, DIGEST * len(flags)):
+        return column or bytes(DIGEST * len(flags))
+    parts, at = [], 0
+    for flag in flags:
+        parts.append(column[at : at + DIGEST] if flag & bit else _NO_DIGEST)
+        at += DIGEST if flag & bit else 0
+    return b"".join(parts)
+
+
+def _extras_by_row(column: bytes, kinds: bytes) -> list[bytes] | None:
+    values = column.split(b"\0")
+    if values.pop() or len(values) != sum(map(kinds.count, _EXTRA_KINDS)):
+        raise _damaged("shard")
     if not values:
-        return [""] * len(kinds)
+        return None
     rest = iter(values)
-    return [next(rest) if kind in _EXTRA_KINDS else "" for kind in kinds]
+    return [next(rest) if kind in _EXTRA_KINDS else b"" for kind in kinds]
 
 
 class _Reader:
@@ -262,10 +334,7 @@ class _Reader:
         return piece
 
     def numbers(self, count: int) -> list[int]:
-        column = array("Q", self.take(8 * count))
-        if sys.byteorder == "big":
-            column.byteswap()
-        return column.tolist()
+        return _read_numbers(self.take(8 * count))
 
     def digests(self, count: int) -> list[bytes]:
         column = self.take(DIGEST * count)
