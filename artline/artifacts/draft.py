@@ -14,7 +14,7 @@ from artline.artifacts.paths import check_link_target, check_paths, fold, parent
 from artline.artifacts.shards import EntryKind, Row
 from artline.errors import InvalidPathError, StoreFullError
 
-__all__ = ["Draft", "clash", "occupied", "same_content"]
+__all__ = ["ClashError", "Draft", "clash", "occupied", "same_content"]
 
 BATCH = 2048
 CACHE_KIB = 32 * 1024
@@ -42,6 +42,14 @@ _CLASHES = (
     "SELECT odd.path, folder.path FROM folder CROSS JOIN odd ON odd.fold = folder.fold"
     " WHERE EXISTS (SELECT 1 FROM entry WHERE entry.path = odd.path)",
 )
+
+
+class ClashError(InvalidPathError):
+    """A path that is there with other content, or two that cannot both be restored; ``paths`` has them."""
+
+    def __init__(self, message: str, *paths: str) -> None:
+        super().__init__(message)
+        self.paths = paths
 
 
 class Draft:
@@ -240,21 +248,26 @@ def same_content(row: Row, other: Row) -> bool:
     return (row[:4], row[5]) == (other[:4], other[5])
 
 
-def occupied(path: str) -> InvalidPathError:
+def occupied(path: str) -> ClashError:
     """Return the error for a path that is there already with other content."""
-    return InvalidPathError(
+    return ClashError(
         f"path '{path}' is in the artifact already, with other content. Remove it first, "
-        "give another name, or pass overwrite=True"
+        "give another name, or pass overwrite=True",
+        path,
     )
 
 
-def clash(path: str, other: str) -> InvalidPathError:
+def clash(path: str, other: str) -> ClashError:
     """Return the error for two paths that cannot both be restored on every system."""
     if path == other:
-        return InvalidPathError(
-            f"path '{path}' is both a file and a folder in the artifact. Rename one of them"
+        return ClashError(
+            f"path '{path}' is both a file and a folder in the artifact. Rename one of them",
+            path,
+            other,
         )
-    return InvalidPathError(
+    return ClashError(
         f"paths '{path}' and '{other}' would be one on a file system that ignores case or normalises "
-        "Unicode. Rename one of them"
+        "Unicode. Rename one of them",
+        path,
+        other,
     )

@@ -48,6 +48,7 @@ class ArtifactIdentity:
         self._record: VersionRecord | None = None
         self._manifest: Manifest | None = None
         self._final = False
+        self._sent_to: str | None = None
 
     def become(self, record: VersionRecord) -> None:
         """Turn into the version that a record describes, letting go of the draft."""
@@ -59,6 +60,23 @@ class ArtifactIdentity:
         self._metadata = deepcopy(record.metadata)
         self.aliases = list(record.aliases)
         self.tags = list(record.tags)
+
+    def send(self, distributed_id: str) -> None:
+        """Note that a distributed draft has its content now, letting go of its own."""
+        if self._staging is not None:
+            self._staging.close()
+            self._staging = None
+        self._sent_to = distributed_id
+
+    @property
+    def sent_to(self) -> str | None:
+        """The id of the distributed draft that has its content, None for any other."""
+        return self._sent_to
+
+    @property
+    def holds_files(self) -> bool:
+        """Tell whether a draft has entries of its own that are not logged or contributed yet."""
+        return self._staging is not None and next(self._staging.draft.rows(), None) is not None
 
     def __repr__(self) -> str:
         state = self.qualified_name if self._record else f"draft of {self._collection}"
@@ -76,6 +94,11 @@ class ArtifactIdentity:
     @property
     def staging(self) -> Staging:
         """The draft's content; raises ConflictError once it is finalized or logged."""
+        if self._record is None and self._sent_to is not None:
+            raise ConflictError(
+                f"artifact '{self.name}' was contributed to draft '{self._sent_to}' and cannot be changed. "
+                "Put more files into another Artifact of that name and contribute that, too"
+            )
         if self._record is not None or self._final:
             raise ConflictError(
                 f"artifact '{self.name}' is finished and cannot be changed. Make a draft of it: new_draft()"

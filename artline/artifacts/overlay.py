@@ -32,12 +32,13 @@ class Overlay:
         self._gone: set[str] = set()  # what was taken out of the base, with all below it
         self._covered: set[str] = set()  # rows of the base that own ones replace
         self._folders: set[str] = set()  # folders known to be in the base
+        self._aside: list[Row] = []  # empty folders of its own that have something in them in the base
 
     def close(self) -> None:
         """Drop the draft; it cannot be used afterwards."""
         self._draft.close()
 
-    def put_under(self, base: Manifest, *, instead: bool = False) -> None:
+    def put_under(self, base: Manifest | None, *, instead: bool = False) -> None:
         """Put a version beneath: its entries count where the draft has none of its own.
 
         ``instead`` replaces the version beneath; otherwise the entries of an earlier one become the draft's
@@ -45,7 +46,13 @@ class Overlay:
         """
         if self.base is not None and not instead:
             self._settle()
-        before, hidden, needless = (self.base, self._covered), set[str](), []
+        if base is None:
+            self.base, self._covered = None, set()
+            self._folders.clear()
+            self._draft.add_many([self._aside])
+            self._aside = []
+            return
+        before, hidden, needless = (self.base, self._covered), set[str](), list[Row]()
         self.base, self._covered = base, set()
         self._folders.clear()
         try:
@@ -54,14 +61,14 @@ class Overlay:
                 if present is not None:
                     hidden.add(row[0])
                 elif not self._fits(row, hidden):
-                    needless.append(row[0])
+                    needless.append(row)
         except BaseException:
             self.base, self._covered = before
             self._folders.clear()
             raise
-        for path in needless:
-            self._draft.remove(path)
-        self._covered = hidden
+        for row in needless:
+            self._draft.remove(row[0])
+        self._covered, self._aside = hidden, needless
 
     def add(self, row: Row, *, overwrite: bool = False) -> None:
         """Add one row; see ``add_many``."""

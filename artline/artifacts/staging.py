@@ -129,6 +129,14 @@ class Staging:
             self.bases = (*(self.bases[:-1] if instead else self.bases), version_id)
             self._under_latest = latest
 
+    def put_on(self, root: bytes | None) -> None:
+        """Put a manifest that something else keeps beneath the draft, instead of an earlier one; or none."""
+        with self._owned():
+            base = None
+            if root is not None:
+                base = Manifest(self.content, self.content.algorithm, root, kept=KEPT_SHARDS)
+            self.draft.put_under(base, instead=True)
+
     def build(self) -> Built:
         """Write the manifest and make everything durable; the draft stays as it is."""
         with self._owned():
