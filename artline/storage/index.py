@@ -76,7 +76,7 @@ def _select(connection: Connection, columns: str, digests: Sequence[bytes]) -> I
         batch = tuple(digests[start : start + _BATCH])
         marks = ",".join("?" * len(batch))
         statement = f"SELECT {columns} FROM chunk WHERE digest IN ({marks})"
-        yield from connection.exec_driver_sql(statement, batch)
+        yield from connection.exec_driver_sql(statement, batch).fetchall()
 
 
 def lock_packs(connection: Connection, packs: Iterable[int]) -> set[int]:

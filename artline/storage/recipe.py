@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from artline.errors import IntegrityError, StoreTooNewError
 
@@ -21,8 +21,7 @@ HEADER = struct.Struct("<8sHBxIQ32s")
 ENTRY = struct.Struct("<32sI")
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """Stored content: its digest, its size in bytes, and when it has several chunks its recipe's digest."""
 
     digest: bytes

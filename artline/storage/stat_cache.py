@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, TypeVar
 from xxhash import xxh3_64_intdigest
 
 from artline.storage.digest import DIGEST_SIZE
+from artline.storage.recipe import Blob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Known", "StatCache", "fingerprint", "settled"]
+__all__ = ["StatCache", "known_blob", "same_file", "settled"]
 
 _T = TypeVar("_T")
 _caches: weakref.WeakSet[StatCache] = weakref.WeakSet()
 _VERSION = 1
 _STATUS = struct.Struct("<QQQqq")
+_IDENTITY = _STATUS.size
+_DIGEST_END = _IDENTITY + DIGEST_SIZE
 _CHECK = struct.Struct("<Q")
 _MASK = (1 << 64) - 1
 _BATCH = 500
@@ -38,40 +41,22 @@ _TICK = 100_000_000
 _COARSE_TICK = 2_500_000_000
 
 
-def fingerprint(status: os.stat_result) -> bytes:
-    """Return what a file is known by (40 bytes)."""
-    return _STATUS.pack(
-        status.st_dev & _MASK, status.st_ino & _MASK, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    )
-
-
 def settled(status: os.stat_result, now_ns: int) -> bool:
     """Tell whether a change after ``now_ns`` would certainly give the file another change time."""
     changed = status.st_ctime_ns
     return changed + (_COARSE_TICK if changed % 1_000_000_000 == 0 else _TICK) < now_ns
 
 
-class Known:
-    """What is recorded of a file; ``size`` comes with its status."""
+def same_file(known: bytes, status: os.stat_result) -> bool:
+    """Tell whether a file is what it was when it was recorded; ``known`` is what ``lookup`` found."""
+    return known[:_IDENTITY] == _STATUS.pack(
+        status.st_dev & _MASK, status.st_ino & _MASK, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
 
-    __slots__ = ("_value",)
 
-    def __init__(self, value: bytes) -> None:
-        self._value = value
-
-    def matches(self, status: os.stat_result) -> bool:
-        """Tell whether the file is what it was when it was recorded."""
-        return self._value[: _STATUS.size] == fingerprint(status)
-
-    @property
-    def digest(self) -> bytes:
-        """The digest of the content."""
-        return self._value[_STATUS.size : _STATUS.size + DIGEST_SIZE]
-
-    @property
-    def recipe(self) -> bytes | None:
-        """The digest of the recipe, when there is one."""
-        return self._value[_STATUS.size + DIGEST_SIZE :] or None
+def known_blob(known: bytes, size: int) -> Blob:
+    """Return the content that was recorded of a file of ``size`` bytes."""
+    return Blob(known[_IDENTITY:_DIGEST_END], size, known[_DIGEST_END:] or None)
 
 
 class StatCache:
@@ -86,8 +71,8 @@ class StatCache:
         self._inherited: sqlite3.Connection | None = None
         _caches.add(self)
 
-    def lookup(self, folder: bytes, names: Sequence[bytes]) -> dict[bytes, Known]:
-        """Return what is recorded of files in one folder (an absolute path)."""
+    def lookup(self, folder: bytes, names: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return what is recorded of files in one folder (an absolute path), for ``same_file``."""
         return self._attempt(lambda connection: self._lookup(connection, folder, names)) or {}
 
     def record(self, files: Sequence[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]]) -> None:
@@ -109,18 +94,32 @@ class StatCache:
 
     def _lookup(
         self, connection: sqlite3.Connection, folder: bytes, names: Sequence[bytes]
-    ) -> dict[bytes, Known]:
-        found: dict[bytes, Known] = {}
+    ) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
         number = self._folder(connection, folder, add=False)
         if number is None:
             return found
+        for name, value in self._rows_of(connection, number, names):
+            known = value[8:]
+            if xxh3_64_intdigest(name + known) == _CHECK.unpack_from(value)[0]:
+                found[name] = known
+        return found
+
+    def _rows_of(
+        self, connection: sqlite3.Connection, folder: int, names: Sequence[bytes]
+    ) -> list[tuple[bytes, bytes]]:
+        """Return the rows of names: of a folder asked for in order one stretch, read in one go."""
+        statement = "SELECT name, value FROM entry WHERE folder = ? AND name BETWEEN ? AND ? LIMIT ?"
+        most = 2 * len(names)
+        rows = connection.execute(statement, (folder, min(names), max(names), most)).fetchall()
+        if len(rows) < most:
+            return rows
+        rows = []  # many others lie between them
         for start in range(0, len(names), _BATCH):
             batch = names[start : start + _BATCH]
             statement = f"SELECT name, value FROM entry WHERE folder = ? AND name IN ({_marks(batch)})"
-            for name, value in connection.execute(statement, (number, *batch)):
-                if xxh3_64_intdigest(name + value[8:]) == _CHECK.unpack_from(value)[0]:
-                    found[name] = Known(value[8:])
-        return found
+            rows += connection.execute(statement, (folder, *batch)).fetchall()
+        return rows
 
     def _record(
         self,
@@ -140,7 +139,8 @@ class StatCache:
         files: Sequence[tuple[bytes, bytes, os.stat_result, bytes, bytes | None]],
     ) -> Iterator[tuple[int | None, bytes, bytes]]:
         for folder, name, status, digest, recipe in files:
-            value = fingerprint(status) + digest + (recipe or b"")
+            identity = (status.st_dev & _MASK, status.st_ino & _MASK, status.st_size)
+            value = _STATUS.pack(*identity, status.st_mtime_ns, status.st_ctime_ns) + digest + (recipe or b"")
             number = self._folders.get(folder) or self._folder(connection, folder, add=True)
             yield number, name, _CHECK.pack(xxh3_64_intdigest(name + value)) + value
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import itertools
 import os
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from artline.storage.pack import BLOCK_SIZE, ENTRY, Codec, Kind, encode_block_he
 from artline.storage.recipe import Blob, encode_recipe
 from artline.storage.sink import PackSink
 from artline.storage.source import OPEN_FLAGS, changed, check_regular, same, source_error
-from artline.storage.stat_cache import settled
+from artline.storage.stat_cache import known_blob, same_file, settled
 from artline.storage.stream import BUFFERS, FileSource, StreamSource, encode_chunk, store_chunks
 
 if TYPE_CHECKING:
@@ -47,11 +48,12 @@ if TYPE_CHECKING:
 __all__ = ["ContentWriter", "WriteStats"]
 
 _CAPACITY = WINDOW + RESERVE
-_FILES_AT_ONCE = 1024
+_FILES_AT_ONCE = 4096
 _BLOCKS_AT_ONCE = 4096
 _REGISTER_BLOCKS = 50_000
 _REGISTER_PACKS = 8
 _ATTEMPTS = 3
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
 @dataclass(slots=True)
@@ -239,8 +241,9 @@ class ContentWriter:
         finally:
             os.close(descriptor)
         if settled(status, now):
-            folder, name = self._split(path)
-            learned.append((folder, name, status, blob.digest, blob.recipe))
+            name = path.rfind("/") + 1
+            folder = self._absolute(path[:name])
+            learned.append((folder, os.fsencode(path[name:]), status, blob.digest, blob.recipe))
         return blob, status
 
     def _room(self, size: int) -> tuple[Arena, int]:
@@ -424,16 +427,20 @@ class ContentWriter:
     def _known(self, paths: Sequence[str]) -> dict[str, tuple[Blob, os.stat_result]]:
         """Return the files that the stat cache vouches for and whose content the store still has."""
         found: dict[str, tuple[Blob, os.stat_result]] = {}
-        for folder, group in itertools.groupby(((*self._split(path), path) for path in paths), _first):
-            names = {name: path for _, name, path in group}
-            for name, known in self._store.stat_cache.lookup(folder, list(names)).items():
-                path = names[name]
+        folders: dict[str, list[str]] = {}
+        for path in paths:
+            folders.setdefault(path[: path.rfind("/") + 1], []).append(path)
+        for folder, members in folders.items():
+            names = [path[len(folder) :].encode(_ENCODING, _ERRORS) for path in members]
+            recorded = self._store.stat_cache.lookup(self._absolute(folder), names)
+            for name, path in zip(names, members, strict=True) if recorded else ():
+                known = recorded.get(name)
                 try:
                     status = os.stat(path)
                 except OSError:
                     continue  # reading it says what is wrong
-                if known.matches(status):
-                    found[path] = Blob(known.digest, status.st_size, known.recipe), status
+                if known is not None and same_file(known, status):
+                    found[path] = known_blob(known, status.st_size), status
         if not found:
             return found
         single = [blob.digest for blob, _ in found.values() if blob.recipe is None]
@@ -457,13 +464,11 @@ class ContentWriter:
             return False  # a damaged recipe: reading the file makes it anew
         return not self._store.missing(chunks, self.lease)
 
-    def _split(self, path: str) -> tuple[bytes, bytes]:
-        """Return a path's absolute folder and its name, as bytes."""
-        folder, _, name = path.rpartition("/")
+    def _absolute(self, folder: str) -> bytes:
+        """Return the absolute path of a folder, given with its closing slash, or empty for this one."""
         if folder != self._folder_name or not self._folder_path:
-            self._folder_name = folder
-            self._folder_path = os.fsencode(os.path.abspath(folder or ("/" if path[:1] == "/" else ".")))
-        return self._folder_path, os.fsencode(name)
+            self._folder_name, self._folder_path = folder, os.fsencode(os.path.abspath(folder or "."))
+        return self._folder_path
 
     # Failures
 
@@ -493,7 +498,3 @@ def register(catalog: Catalog, connection: Connection, lease: Lease, packs: Sequ
     rows = index.insert_packs(connection, packs, now)
     others = index.insert_chunks_kept(connection, rows)
     lease.pin(connection, {int(row[1]) for row in rows} | others)
-
-
-def _first(item: tuple[bytes, bytes, str]) -> bytes:
-    return item[0]

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     opened: list[str] = []
     real = ContentWriter._add_path
 
-    def spy(self: ContentWriter, path: str, learned: list[tuple[object, ...]]) -> object:
+    def spy(self: ContentWriter, path: str, *others: Any) -> object:
         opened.append(os.path.basename(path))
-        return real(self, path, learned)  # type: ignore[arg-type]
+        return real(self, path, *others)
 
     monkeypatch.setattr(ContentWriter, "_add_path", spy)
     return opened
