@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from artline.artifacts.projects import ensure_project
 from artline.artifacts.protection import check_unprotected
+from artline.artifacts.records import note_artifact, note_row, note_version
 from artline.artifacts.refs import LATEST, version_alias
 from artline.errors import ConflictError, UsageError
 
@@ -121,6 +122,7 @@ def commit_version(conn: sa.Connection, proposal: Proposal) -> tuple[int, bool]:
         conn.execute(
             sa.update(artifact).where(artifact.c.id == owner.id).values(next_version=owner.next_version + 1)
         )
+        note_version(conn, version_id)
     for alias in dict.fromkeys((LATEST, *proposal.aliases)):
         move_alias(conn, owner.id, alias, version_id, run=proposal.run)
     add_tags(conn, version_id, proposal.tags, run=proposal.run)
@@ -186,6 +188,7 @@ def move_alias(
             index_elements=["artifact_id", "name"], set_={"version_id": version_id, "moved_at": now}
         )
     )
+    note_artifact(conn, artifact_id)
     if before is not None:
         record_event(conn, before, "alias_removed", {"alias": alias}, run)
     record_event(conn, version_id, "alias_added", {"alias": alias}, run)
@@ -208,6 +211,7 @@ def remove_alias(
     if gone is not None:
         if not force:
             check_unprotected(conn, artifact_id, alias, gone)
+        note_artifact(conn, artifact_id)
         record_event(conn, gone, "alias_removed", {"alias": alias}, run)
     return gone is not None
 
@@ -224,6 +228,7 @@ def add_tags(conn: sa.Connection, version_id: int, tags: Iterable[str], *, run: 
             .returning(artifact_tag.c.name)
         ).scalar()
         if made is not None:
+            note_version(conn, version_id)
             record_event(conn, version_id, "tag_added", {"tag": tag}, run)
 
 
@@ -239,6 +244,7 @@ def remove_tags(conn: sa.Connection, version_id: int, tags: Iterable[str], *, ru
             sa.delete(artifact_tag).where(column.version_id == version_id, column.name == tag)
         )
         if gone.rowcount:
+            note_version(conn, version_id)
             record_event(conn, version_id, "tag_removed", {"tag": tag}, run)
 
 
@@ -274,6 +280,7 @@ def edit_version(
             .where(version.id == version_id)
             .values(updated_at=time.time(), **changed)
         )
+        note_version(conn, version_id)
 
 
 def write_edge(conn: sa.Connection, version_id: int, run: str, role: str, use_as: str = "") -> bool:
@@ -287,11 +294,14 @@ def write_edge(conn: sa.Connection, version_id: int, run: str, role: str, use_as
 
     if closes_circle(conn, version_id, run, role):
         return False
-    conn.execute(
+    made = conn.execute(
         upsert(conn, artifact_edge)
         .values(version_id=version_id, run=run, role=role, use_as=use_as, at=time.time())
         .on_conflict_do_nothing()
-    )
+        .returning(artifact_edge.c.id)
+    ).scalar()
+    if made is not None:
+        note_row(conn, "edge", made)
     return True
 
 
@@ -303,15 +313,18 @@ def record_event(
 
     from artline.artifacts.schema import artifact_event
 
-    conn.execute(
-        sa.insert(artifact_event).values(
+    made = conn.execute(
+        sa.insert(artifact_event)
+        .values(
             version_id=version_id,
             at=time.time(),
             run=run,
             kind=kind,
             detail=json.dumps(detail, sort_keys=True),
         )
-    )
+        .returning(artifact_event.c.id)
+    ).scalar_one()
+    note_row(conn, "event", made)
 
 
 def metadata_text(metadata: object) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from artline.artifacts.records import changing, note_artifact
 from artline.artifacts.refs import check_alias, parse_ref
 from artline.artifacts.versions import find_artifact, load_version
 from artline.errors import ProtectedError, UsageError
@@ -36,8 +37,9 @@ def set_protection(
         raise UsageError(f"'{name}' names a version. Aliases are protected for a whole artifact: {ref.name}")
     wanted = [check_alias(alias) for alias in aliases]
     place = ref.entity or entity or store.settings.entity, ref.project or project or store.settings.project
-    with store.catalog.write() as conn:
+    with changing(store.content) as conn:
         artifact_id = find_artifact(conn, *place, ref.name)
+        note_artifact(conn, artifact_id)
         (_unprotect if remove else _protect)(conn, artifact_id, wanted)
         return protected_aliases(conn, artifact_id)
 

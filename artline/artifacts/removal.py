@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from artline.artifacts.commit import INPUT, move_alias, record_event, remove_alias
+from artline.artifacts.records import changing, note_version
 from artline.artifacts.refs import LATEST
 from artline.artifacts.versions import VersionRecord, find_version, load_version
 from artline.errors import IntegrityError, ProtectedError
@@ -55,6 +56,7 @@ def mark_deleted(
 
     version = artifact_version.c
     conn.execute(sa.update(artifact_version).where(version.id == record.id).values(deleted_at=time.time()))
+    note_version(conn, record.id)
     for alias in record.aliases:
         remove_alias(conn, record.artifact_id, alias, force=force)
     record_event(conn, record.id, kind, {"aliases": list(record.aliases), **(detail or {})})
@@ -84,11 +86,12 @@ def undelete_version(store: ArtifactStore, record: VersionRecord) -> VersionReco
             writer.lease.release()
             raise
         version = artifact_version.c
-        with store.catalog.write() as conn:
+        with changing(store.content) as conn:
             writer.lease.check(conn)
             artifact = sa.select(artifacts.c.id).where(artifacts.c.id == record.artifact_id)
             conn.execute(artifact.with_for_update())
             conn.execute(sa.update(artifact_version).where(version.id == record.id).values(deleted_at=None))
+            note_version(conn, record.id)
             record_event(conn, record.id, "undeleted", {})
             if find_version(conn, record.artifact_id, LATEST) is None:
                 _point_latest(conn, record.artifact_id)

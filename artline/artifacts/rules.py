@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from artline.artifacts.pins import Lock, find_lock, read_lock
 from artline.artifacts.protection import protected_aliases
+from artline.artifacts.records import changing, note_artifact
 from artline.artifacts.refs import Ref, parse_ref
 from artline.artifacts.removal import mark_deleted
 from artline.artifacts.versions import VersionRecord, find_artifact, load_versions
@@ -91,8 +92,9 @@ def set_rule(
     from artline.artifacts.schema import artifact_rule, upsert
 
     ref = _collection(name)
-    with store.catalog.write() as conn:
+    with changing(store.content) as conn:
         artifact_id = _find(conn, store, ref, project, entity)
+        note_artifact(conn, artifact_id)
         if rule is None:
             conn.execute(artifact_rule.delete().where(artifact_rule.c.artifact_id == artifact_id))
             return
@@ -142,7 +144,7 @@ def expire(store: ArtifactStore, *, dry_run: bool) -> list[Verdict]:
         ids = list(conn.execute(sa.select(artifact_rule.c.artifact_id)).scalars())
     verdicts = []
     for artifact_id in ids:
-        with store.catalog.read() if dry_run else store.catalog.write() as conn:
+        with store.catalog.read() if dry_run else changing(store.content) as conn:
             if not dry_run:
                 conn.execute(sa.select(artifact.c.id).where(artifact.c.id == artifact_id).with_for_update())
             rule = read_rule(conn, artifact_id)

@@ -22,6 +22,7 @@ __all__ = [
     "artifact_edge",
     "artifact_event",
     "artifact_link",
+    "artifact_outbox",
     "artifact_protection",
     "artifact_rule",
     "artifact_tag",
@@ -53,6 +54,7 @@ artifact = sa.Table(
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("next_version", sa.BigInteger, nullable=False),
+    sa.Column("changes", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("project_id", "name"),
 )
 
@@ -148,6 +150,7 @@ artifact_edge = sa.Table(
 # A version of a collection that is another version, linked there.
 artifact_link = sa.Table(
     "artifact_link",
+    "artifact_outbox",
     metadata,
     sa.Column(
         "version_id",
@@ -192,6 +195,16 @@ artifact_rule = sa.Table(
     sa.Column("keep_last", sa.BigInteger),
     sa.Column("keep_aliased", sa.Boolean, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
+)
+
+
+# Rows that changed since they were last written into the bucket's records (artline.artifacts.records).
+artifact_outbox = sa.Table(
+    "artifact_outbox",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.Text, nullable=False),  # "artifact", "version", "edge" or "event"
+    sa.Column("row_id", sa.BigInteger, nullable=False),
 )
 
 

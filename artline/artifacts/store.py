@@ -25,6 +25,7 @@ from artline.artifacts.current import current_settings
 from artline.artifacts.lineage import Direction, Graph, draw, trace
 from artline.artifacts.links import link_target, link_version, links_of, unlink_version
 from artline.artifacts.projects import ProjectRecord, list_projects
+from artline.artifacts.records import changing
 from artline.artifacts.refs import LATEST, check_alias, check_tag, parse_ref, version_number
 from artline.artifacts.versions import (
     CollectionRecord,
@@ -100,7 +101,7 @@ class ArtifactStore:
             record = self._commit(draft, project, entity, run or "", aliases, tuple(tags))
             draft.become(record)
             return draft
-        with self.catalog.write() as conn:
+        with changing(self.content) as conn:
             current = lock_version(conn, draft.record)
             for alias in aliases:
                 move_alias(conn, current.artifact_id, alias, current.id, run=run or "")
@@ -214,7 +215,7 @@ class ArtifactStore:
         Raises ProtectedError for a protected alias that is on another version, unless forced.
         """
         check_alias(alias)
-        with self.catalog.write() as conn:
+        with changing(self.content) as conn:
             record = lock_version(conn, self._resolve(conn, ref, project, entity))
             move_alias(conn, record.artifact_id, alias, record.id, force=force)
             return load_version(conn, record.id)
@@ -233,7 +234,7 @@ class ArtifactStore:
         Raises ProtectedError for a protected one, unless forced.
         """
         check_alias(alias)
-        with self.catalog.write() as conn:
+        with changing(self.content) as conn:
             record = lock_version(conn, self._resolve(conn, ref, project, entity))
             if alias not in record.aliases:
                 raise ConflictError(
@@ -248,7 +249,7 @@ class ArtifactStore:
     ) -> VersionRecord:
         """Make these the tags of a version; idempotent."""
         wanted = [check_tag(tag) for tag in tags]
-        with self.catalog.write() as conn:
+        with changing(self.content) as conn:
             record = lock_version(conn, self._resolve(conn, ref, project, entity))
             remove_tags(conn, record.id, [tag for tag in record.tags if tag not in wanted])
             add_tags(conn, record.id, wanted)
@@ -267,7 +268,7 @@ class ArtifactStore:
         if metadata == metadata_text(record.metadata):
             metadata = None
         description = version.description if version.description != record.description else None
-        with self.catalog.write() as conn:
+        with changing(self.content) as conn:
             current = lock_version(conn, record)
             for alias in record.aliases:
                 # Only if it is still here: somebody may have moved it to another version meanwhile.
@@ -293,7 +294,7 @@ class ArtifactStore:
         """Delete a version and return its record; see ``artline.artifacts.removal.delete_version``."""
         from artline.artifacts.removal import delete_version
 
-        with self.catalog.write() as conn:
+        with changing(self.content) as conn:
             record = lock_version(conn, self._resolve(conn, ref, project, entity))
             return delete_version(conn, record, delete_aliases=delete_aliases, force=force)
 
@@ -325,7 +326,7 @@ class ArtifactStore:
         See ``artline.artifacts.links.link_version``.
         """
         ref = link_target(target)
-        with self.catalog.write() as conn:
+        with changing(self.content) as conn:
             linked = link_version(
                 conn,
                 version.record,
@@ -339,7 +340,7 @@ class ArtifactStore:
 
     def unlink(self, version: Artifact, *, force: bool = False) -> VersionRecord:
         """Take a linked version out of its collection; see ``artline.artifacts.links.unlink_version``."""
-        with self.catalog.write() as conn:
+        with changing(self.content) as conn:
             return unlink_version(conn, lock_version(conn, version.record), force=force)
 
     def links(self, version_id: int) -> list[VersionRecord]:
@@ -445,7 +446,7 @@ class ArtifactStore:
             )
             lease = staging.writer.lease
             try:
-                with self.catalog.write() as conn:
+                with changing(self.content) as conn:
                     lease.check(conn)
                     version_id, _new = commit_version(conn, proposal)
                     lease.release(conn)

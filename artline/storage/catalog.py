@@ -91,14 +91,19 @@ class Catalog:
             yield connection
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
         """Run one transaction: committed and durable when the block ends, rolled back when it raises.
+
+        Without ``durable`` a power failure soon after may undo it, and nothing else.
 
         On SQLite writers run one after the other (BEGIN IMMEDIATE). On PostgreSQL they run side by
         side (READ COMMITTED): take ``serialize`` where two writers must not interleave. Keep it short.
         Constraint violations come out as ``sqlalchemy.exc.IntegrityError``.
         """
-        with _mapped(self.place), self._connect("write") as connection, connection.begin():
+        mode = "write" if durable else "hasty write"
+        with _mapped(self.place), self._connect(mode) as connection, connection.begin():
+            if not durable and self.dialect == "postgresql":
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
 
     @contextlib.contextmanager
@@ -242,7 +247,12 @@ def _sqlite_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         mode = connection.get_execution_options().get("artline_mode")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == "write" else "BEGIN")
+        if mode in ("write", "hasty write"):
+            level = "FULL" if mode == "write" else "NORMAL"
+            connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
 
