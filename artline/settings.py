@@ -17,6 +17,7 @@ __all__ = [
     "create_project_file",
     "find_project_file",
     "load_settings",
+    "parse_size",
     "redacted_url",
     "user_file",
 ]
@@ -38,7 +39,11 @@ ENVIRONMENT = {
     "save_code": "ART_SAVE_CODE",
     "quiet": "ART_QUIET",
     "lock_timeout": "ART_LOCK_TIMEOUT",
+    "cache": "ART_CACHE",
+    "cache_size": "ART_CACHE_SIZE",
 }
+
+_PLACES = ("root", "cache")  # relative ones count from the file they stand in
 
 MODES = ("online", "offline", "disabled", "shared")
 
@@ -65,6 +70,8 @@ class Settings:
     save_code: bool = True
     quiet: bool = False
     lock_timeout: float = 30.0
+    cache: str = ""
+    cache_size: str = "auto"
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -76,6 +83,11 @@ class Settings:
     def bucket_url(self) -> str:
         """The URL of the bucket, or the path of the folder under ``root``."""
         return self.bucket or str(self.root / "bucket")
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder of what was fetched from a remote bucket and of files that checkouts are linked to."""
+        return Path(self.cache) if self.cache else self.root / "cache"
 
 
 def load_settings(*, start: str | os.PathLike[str] | None = None, **overrides: Any) -> Settings:
@@ -96,7 +108,9 @@ def load_settings(*, start: str | os.PathLike[str] | None = None, **overrides: A
                     f"{file}: unknown setting '{name}'. Known settings: {', '.join(sorted(known))}"
                 )
             converted = _convert(name, value, str(file))
-            values[name] = _beside(file, value) if name == "root" else converted
+            if name in _PLACES and value:
+                converted = _convert(name, _beside(file, value), str(file))
+            values[name] = converted
             sources[name] = str(file)
     for name, variable in ENVIRONMENT.items():
         text = os.environ.get(variable)
@@ -112,6 +126,18 @@ def load_settings(*, start: str | os.PathLike[str] | None = None, **overrides: A
     if "root" not in values:
         values["root"] = Path(os.path.expanduser("~")).absolute() / ".artline"
     return Settings(**values, sources={name: sources.get(name, "default") for name in known})
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes such as ``0``, ``500MB`` or ``20 GiB``; raises ValueError."""
+    import re
+
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", text.strip(), re.IGNORECASE | re.ASCII)
+    if found is None or (found[3] and not found[2]):
+        raise ValueError(f"expected a size such as 500MB or 20GiB, got {text!r}")
+    power = " kmgtp".index(found[2].lower() or " ")
+    base = 1024 if found[3] or not text.strip().lower().endswith("b") else 1000
+    return int(float(found[1]) * base**power)
 
 
 def find_project_file(start: Path | None) -> Path | None:
@@ -236,6 +262,28 @@ def _flag(value: Any) -> bool:
     raise ValueError(f"expected true or false, got {value!r}")
 
 
+def _folder(value: Any) -> str:
+    return str(_path(value)) if value != "" else ""
+
+
+def _cache_size(value: Any) -> str:
+    text = str(value).strip().lower() if not isinstance(value, bool) else ""
+    if text == "auto":
+        return text
+    if text.endswith("%"):
+        share = text[:-1].strip()
+        if share.replace(".", "", 1).isdecimal() and share.isascii() and 0 < float(share) <= 100:
+            return f"{share}%"
+    else:
+        try:
+            return str(parse_size(text))
+        except ValueError:
+            pass
+    raise ValueError(
+        f"expected 'auto', a share of the disk (5%), or a size (20GiB, 0 for none), got {value!r}"
+    )
+
+
 def _seconds(value: Any) -> float:
     try:
         number = float(value) if not isinstance(value, bool) else 0.0
@@ -265,6 +313,8 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "heartbeat_interval": _seconds,
     "stats_interval": _seconds,
     "lock_timeout": _seconds,
+    "cache": _folder,
+    "cache_size": _cache_size,
     "console": _flag,
     "save_code": _flag,
     "quiet": _flag,

@@ -79,7 +79,7 @@ def check_out(
     refused, one in the way of a file is replaced. Raises EntryNotFoundError when nothing is at ``prefix``,
     IntegrityError when content or a referenced object is not what it was.
     """
-    from artline.storage.export import sweep_unfinished
+    from artline.storage.destination import sweep_unfinished
 
     with _file_faults(destination):
         destination.mkdir(parents=True, exist_ok=True)
@@ -188,7 +188,7 @@ class _Checkout:
         return fresh
 
     def make_folder(self, path: str) -> bool:
-        from artline.storage.export import sweep_unfinished
+        from artline.storage.destination import sweep_unfinished
 
         full = os.path.join(self.destination, path)
         with _file_faults(Path(full)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import threading
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from artline.errors import IntegrityError, StoreTooNewError, StoreUnavailableError, UsageError
 from artline.storage import index, schema
 from artline.storage.bucket import Bucket, LocalBucket, open_bucket
+from artline.storage.cache import Cache
 from artline.storage.catalog import Catalog, sqlite_url
 from artline.storage.chunker import ChunkerParameters
 from artline.storage.digest import Algorithm
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from artline.settings import Settings
+    from artline.storage.cached_blocks import BlockCache
     from artline.storage.export import Export, ExportStats
     from artline.storage.index import Location
     from artline.storage.stat_cache import StatCache
@@ -38,8 +41,9 @@ __all__ = ["Blob", "ContentStore", "Kind", "Usage"]
 FORMAT = "artline-store"
 FORMAT_VERSION = 1
 STORE_FILE = "store.json"
+MARGIN = 16 << 20  # more than what is lacking is freed at once
 
-_open_stores: dict[tuple[int, str, str, str], ContentStore] = {}
+_open_stores: dict[tuple[int, str, str, str, str, str], ContentStore] = {}
 _open_lock = threading.Lock()
 
 
@@ -56,7 +60,14 @@ class Usage:
 class ContentStore:
     """Chunks by digest, in packs in a bucket, found through the catalog. Safe to share between threads."""
 
-    def __init__(self, catalog: Catalog, bucket: Bucket, root: Path, identity: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        bucket: Bucket,
+        root: Path,
+        identity: dict[str, Any],
+        cache: Cache | None = None,
+    ) -> None:
         self.catalog = catalog
         self.bucket = bucket
         self.root = root
@@ -66,6 +77,13 @@ class ContentStore:
         self._pack_names: dict[int, str] = {}
         self._stat_cache: StatCache | None = None
         self._lock = threading.Lock()
+        self.cache = cache or Cache(root / "cache")
+        # Blocks of a remote bucket that were fetched before; those of a local one are as near as a cache.
+        self.blocks: BlockCache | None = None
+        if self.cache.enabled and not isinstance(bucket, LocalBucket):
+            from artline.storage.cached_blocks import BlockCache
+
+            self.blocks = BlockCache(self.cache)
 
     @classmethod
     def open(cls, settings: Settings | None = None, *, adopt: bool = False) -> ContentStore:
@@ -83,7 +101,8 @@ class ContentStore:
         root = Path(settings.root)
         catalog_url = settings.catalog or sqlite_url(root / "catalog.db")
         bucket_url = settings.bucket or str(root / "bucket")
-        key = (os.getpid(), str(root), catalog_url, bucket_url)
+        cache = Cache(settings.cache_folder, settings.cache_size)
+        key = (os.getpid(), str(root), catalog_url, bucket_url, str(cache.folder), settings.cache_size)
         with _open_lock:
             store = _open_stores.get(key)
             if store is None or not store._still_there():
@@ -91,7 +110,7 @@ class ContentStore:
                 catalog = Catalog.open(catalog_url, lock_timeout=settings.lock_timeout)
                 bucket = open_bucket(bucket_url)
                 identity = _identify(catalog, bucket, Algorithm(settings.digest), adopt)
-                store = _open_stores[key] = cls(catalog, bucket, root, identity)
+                store = _open_stores[key] = cls(catalog, bucket, root, identity, cache)
         return store
 
     def writer(self, *, owner: str = "") -> ContentWriter:
@@ -144,6 +163,21 @@ class ContentStore:
         from artline.storage.export import export
 
         return export(self, items, progress)
+
+    def uncached(self) -> ContentStore:
+        """Return the same store without its cache: what is read from it comes from the bucket."""
+        other = copy.copy(self)
+        other.blocks = None
+        return other
+
+    def make_room(self, destination: Path, size: int) -> bool:
+        """Free so many bytes of a full disk by giving up cached ones on it; tell whether that freed any."""
+        try:
+            if os.stat(destination.absolute().parent).st_dev != os.stat(self.cache.folder).st_dev:
+                return False
+            return self.cache.release(size + MARGIN).bytes > 0
+        except OSError:
+            return False
 
     def recipe(self, blob: Blob) -> Recipe:
         """Return a blob's chunks, whether it has a recipe or is a single chunk."""

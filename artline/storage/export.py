@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import itertools
 import os
-import re
-import stat
-import uuid
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artline.errors import AuthError, IntegrityError, StoreFullError, StoreUnavailableError
+from artline.errors import IntegrityError, StoreFullError
 from artline.storage.arena import Arena, ArenaPool
-from artline.storage.bucket import open_staged, sweep_staging
-from artline.storage.reader import Stretch, fetch, payload, stretches
+from artline.storage.destination import Destinations
+from artline.storage.reader import Stretch, fetch, payload, recover, stretches
 from artline.storage.recipe import Blob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from artline.errors import ArtlineError
     from artline.storage.content import ContentStore
     from artline.storage.digest import Buffer
     from artline.storage.index import Location
+    from artline.storage.recipe import Recipe
 
-__all__ = ["Export", "ExportStats", "export", "sweep_unfinished"]
+__all__ = ["Export", "ExportStats", "export"]
 
 _BATCH = 2048
 _BUFFERS = 4
-_PART = re.compile(r"\.artline-[0-9a-f]{12}\.[0-9]+\.part")
 _WRITERS = 2  # creating a file is the kernel's work, and it has more than one core
 
 
@@ -71,6 +66,10 @@ def export(
     return exporter.stats
 
 
+class _WrongContentError(Exception):
+    """The chunks that were put together do not have the digest of the file."""
+
+
 class _Exporter:
     def __init__(self, store: ContentStore, progress: Callable[[int, int], object] | None) -> None:
         self.stats = ExportStats()
@@ -78,9 +77,7 @@ class _Exporter:
         self._hash = store.algorithm.constructor()
         self._progress = progress
         self._pool = ArenaPool(_BUFFERS)
-        self._folders: set[str] = set()
-        self._suffix = uuid.uuid4().hex[:12]
-        self._numbers = itertools.count()
+        self._destinations = Destinations()
 
     def run(self, batch: list[Export]) -> None:
         small: defaultdict[bytes, list[Export]] = defaultdict(list)
@@ -93,7 +90,7 @@ class _Exporter:
         if small:
             self._small(small)
         for item in large:
-            self._large(item)
+            self._with_room(item, partial(self._large, item))
 
     def _small(self, wanted: dict[bytes, list[Export]]) -> None:
         found = self._store.locate(list(wanted))
@@ -119,9 +116,9 @@ class _Exporter:
         for location in stretch.locations[start:end]:
             content = payload(self._store, stretch, data, location)
             if self._hash(content).digest() != location.digest:
-                raise self._store.damaged(location, "its content does not match the digest")
+                content = recover(self._store, location)
             for item in wanted[location.digest]:
-                self._write(item, content)
+                self._with_room(item, partial(self._write, item, content))
                 files += 1
                 size += len(content)
         return files, size
@@ -141,13 +138,31 @@ class _Exporter:
 
     def _large(self, item: Export) -> None:
         recipe = self._store.recipe(item.blob)
+        for _ in range(2):  # what a cache had wrong is right the second time
+            before = self.stats.bytes
+            try:
+                return self._assemble(item, recipe)
+            except _WrongContentError:
+                self._count(0, before - self.stats.bytes)
+                self._find_culprit(recipe.chunks)
+            except StoreFullError:
+                self._count(0, before - self.stats.bytes)
+                self._pool = ArenaPool(_BUFFERS)  # the arenas that were under way are lost
+                raise
+        raise IntegrityError(
+            f"the chunks of {self._store.format(item.blob.digest)} are right but not what the recipe "
+            "promises. Run: art fsck --full"
+        )
+
+    def _assemble(self, item: Export, recipe: Recipe) -> None:
+        """Write a file from its chunks. Raises _WrongContentError when they do not make up its digest."""
         hasher = self._store.algorithm.hasher()
+        position = 0
         with (
-            self._temporary(item) as descriptor,
+            self._destinations.temporary(os.fspath(item.destination), item.mode) as descriptor,
             ThreadPoolExecutor(1, "artline-hash") as hashing,
             ThreadPoolExecutor(1, "artline-write") as writing,
         ):
-            position = 0
             busy: deque[tuple[Arena, list[Future[None]]]] = deque()
             for stretch, data, arena in self._fetched(stretches(self._in_order(recipe.chunks), sort=False)):
                 start = position
@@ -162,11 +177,7 @@ class _Exporter:
             for pending in busy:
                 self._finish(*pending)
             if hasher.digest() != item.blob.digest:
-                self._find_culprit(recipe.chunks)
-                raise IntegrityError(
-                    f"the chunks of {self._store.format(item.blob.digest)} are right but not what the recipe "
-                    "promises. Run: art fsck --full"
-                )
+                raise _WrongContentError
         self._count(1, 0)
 
     def _finish(self, arena: Arena, tasks: list[Future[None]]) -> None:
@@ -190,59 +201,24 @@ class _Exporter:
             self._store.read(digest)
 
     def _write(self, item: Export, content: Buffer) -> None:
-        with self._temporary(item) as descriptor:
-            if os.write(descriptor, content) != len(content):
-                _write_all(descriptor, [content], 0)
+        with self._destinations.temporary(os.fspath(item.destination), item.mode) as descriptor:
+            if (done := os.write(descriptor, content)) != len(content):
+                _write_all(descriptor, [memoryview(content)[done:]], done)
 
-    @contextlib.contextmanager
-    def _temporary(self, item: Export) -> Iterator[int]:
-        """Give a file to write that becomes the destination when the block ends well."""
-        destination = os.fspath(item.destination)
-        folder = os.path.dirname(destination)
+    def _with_room(self, item: Export, write: Callable[[], None]) -> None:
+        """Write a file; on a full disk once more after the cache has given way."""
         try:
-            if folder not in self._folders:
-                _make_folder(folder or ".")
-                self._folders.add(folder)
-            name = f".artline-{self._suffix}.{next(self._numbers)}.part"
-            path = f"{folder}/{name}" if folder else name
-            mode = 0o666 if item.mode is None else stat.S_IMODE(item.mode)
-            descriptor = open_staged(path, mode)
-        except OSError as error:
-            raise _destination_error(error, destination) from error
-        try:
-            try:
-                if item.mode is not None:
-                    os.fchmod(descriptor, mode)
-                yield descriptor
-                os.close(os.dup(descriptor))  # a network file system tells here what it could not write
-                os.rename(path, destination)  # locked until it has its name
-            finally:
-                os.close(descriptor)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-            if isinstance(error, OSError):
-                raise _destination_error(error, destination) from error
-            raise
+            write()
+        except StoreFullError:
+            if not self._store.make_room(item.destination, item.blob.size):
+                raise
+            write()
 
     def _count(self, files: int, size: int) -> None:
         self.stats.files += files
         self.stats.bytes += size
         if self._progress is not None:
             self._progress(files, size)
-
-
-def sweep_unfinished(folder: str) -> None:
-    """Remove what killed exports left in a folder."""
-    with contextlib.suppress(PermissionError):  # one may write to a folder that one may not list
-        sweep_staging(folder, _PART)
-
-
-def _make_folder(folder: str) -> None:
-    try:
-        os.makedirs(folder)
-    except FileExistsError:
-        sweep_unfinished(folder)
 
 
 def _update_all(hasher: object, contents: list[Buffer]) -> None:
@@ -257,15 +233,3 @@ def _write_all(descriptor: int, contents: list[Buffer], start: int) -> None:
             done = os.pwrite(descriptor, view, start)
             start += done
             view = view[done:]
-
-
-def _destination_error(error: OSError, destination: str) -> ArtlineError | OSError:
-    from artline.errors import ArtlineError
-
-    if isinstance(error, ArtlineError):
-        return error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreFullError(f"no space left to write '{destination}'. Free some space and try again")
-    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return AuthError(f"not allowed to write '{destination}' ({error.strerror}). Check owner and mode")
-    return StoreUnavailableError(f"cannot write '{destination}': {error.strerror}. Check the path")

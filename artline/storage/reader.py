@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from artline.storage.index import Location
     from artline.storage.recipe import Blob
 
-__all__ = ["Stretch", "fetch", "open_blob", "payload", "read_chunks", "stretches"]
+__all__ = ["Stretch", "fetch", "open_blob", "payload", "read_chunks", "recover", "stretches"]
 
 SPAN = 8 << 20  # the most that is fetched at once, unless one chunk is larger
 GAP = 64 << 10  # a gap this small is read rather than skipped
@@ -58,7 +58,23 @@ def stretches(locations: Iterable[Location], *, sort: bool = True) -> Iterator[S
 
 
 def fetch(store: ContentStore, stretch: Stretch, buffer: memoryview | None = None) -> memoryview:
-    """Read a stretch from the bucket, into ``buffer`` where it fits. Raises IntegrityError when cut off."""
+    """Read a stretch from the cache or the bucket, into ``buffer`` where it fits.
+
+    What came from the cache matches its checksums; what came from the bucket may not. Raises IntegrityError
+    when the pack is cut off or gone.
+    """
+    size = stretch.end - stretch.start
+    if store.blocks is not None:
+        fits = buffer is not None and len(buffer) >= size
+        view = buffer[:size] if buffer is not None and fits else memoryview(bytearray(size))
+        store.blocks.fill(
+            store.pack_object(stretch.pack_id), stretch, view, lambda part, into: _download(store, part, into)
+        )
+        return view
+    return _download(store, stretch, buffer)
+
+
+def _download(store: ContentStore, stretch: Stretch, buffer: memoryview | None = None) -> memoryview:
     name, size = store.pack_object(stretch.pack_id), stretch.end - stretch.start
     try:
         if buffer is not None and len(buffer) >= size:
@@ -70,6 +86,20 @@ def fetch(store: ContentStore, stretch: Stretch, buffer: memoryview | None = Non
     if len(data) != size:
         raise store.damaged(stretch.locations[-1], "the pack ends early")
     return data
+
+
+def recover(store: ContentStore, location: Location) -> Buffer:
+    """Return a chunk whose content was not what its digest says, fetched anew where it came from a cache.
+
+    Raises IntegrityError when it is the bucket's that is damaged.
+    """
+    if store.blocks is None:
+        raise store.damaged(location, "its content does not match the digest")
+    (stretch,) = stretches([location])
+    data, place = _download(store, stretch), store.pack_object(location.pack_id)
+    content = decode_block(data, location.digest, store.algorithm, place)
+    store.blocks.keep(place, stretch, data)
+    return content
 
 
 def payload(store: ContentStore, stretch: Stretch, data: memoryview, location: Location) -> Buffer:
@@ -98,7 +128,13 @@ def read_chunks(store: ContentStore, digests: Iterable[bytes]) -> Iterator[tuple
             for location in stretch.locations:
                 start = location.position - stretch.start
                 end = start + BLOCK_SIZE + location.stored_size
-                yield location, decode_block(data[start:end], location.digest, store.algorithm, place)
+                try:
+                    content = decode_block(data[start:end], location.digest, store.algorithm, place)
+                except IntegrityError:
+                    if store.blocks is None:
+                        raise
+                    content = recover(store, location)
+                yield location, content
 
 
 def open_blob(store: ContentStore, blob: Blob) -> BinaryIO:
