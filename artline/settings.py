@@ -39,6 +39,8 @@ ENVIRONMENT = {
     "save_code": "ART_SAVE_CODE",
     "quiet": "ART_QUIET",
     "lock_timeout": "ART_LOCK_TIMEOUT",
+    "bucket_timeout": "ART_BUCKET_TIMEOUT",
+    "bucket_retry": "ART_BUCKET_RETRY",
     "cache": "ART_CACHE",
     "cache_size": "ART_CACHE_SIZE",
 }
@@ -70,6 +72,8 @@ class Settings:
     save_code: bool = True
     quiet: bool = False
     lock_timeout: float = 30.0
+    bucket_timeout: float = 30.0
+    bucket_retry: float = 60.0
     cache: str = ""
     cache_size: str = "auto"
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -313,6 +317,8 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "heartbeat_interval": _seconds,
     "stats_interval": _seconds,
     "lock_timeout": _seconds,
+    "bucket_timeout": _seconds,
+    "bucket_retry": _seconds,
     "cache": _folder,
     "cache_size": _cache_size,
     "console": _flag,

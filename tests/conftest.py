@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from services.leash import die_with_parent
 from services.postgres import Postgres
+from services.rclone import Rclone
 from services.seaweed import BUCKET, Seaweed
 
 FOREIGN = ("ART_", "AWS_", "FSSPEC_", "WANDB_", "PG")
@@ -93,5 +94,21 @@ def seaweed() -> Iterator[Seaweed]:
 def s3_url(seaweed: Seaweed, clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the URL of a fresh prefix; credentials and endpoint are in the environment."""
     for name, value in seaweed.environment().items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Iterator[Rclone]:
+    """Start an S3 server that ignores conditions once for this process."""
+    server = Rclone()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def rclone_url(rclone: Rclone, clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a fresh prefix on it; credentials and endpoint are in the environment."""
+    for name, value in rclone.environment().items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"

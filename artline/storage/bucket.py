@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from artline.storage.digest import Buffer
+    from artline.storage.retry import Patience
 
 __all__ = ["Bucket", "LocalBucket", "MemoryBucket", "check_name", "open_bucket"]
 
@@ -41,7 +42,8 @@ class Bucket(Protocol):
     def create(self, name: str, data: Buffer) -> bool:
         """Store ``data`` unless ``name`` exists already; tell whether it was stored.
 
-        Where the service lacks conditional writes two callers at once may both be told True.
+        Of several callers at once, with different data, exactly one is told True. (One whose first answer was
+        lost on the way recognises its own object by its content.)
         """
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
@@ -62,17 +64,27 @@ class Bucket(Protocol):
     def delete(self, name: str) -> None:
         """Remove an object. Idempotent: one that is gone already is no error."""
 
+    def sweep_staging(self) -> int:
+        """Remove what dead writers left unfinished, and which is no object; return how many there were."""
 
-def open_bucket(url: str | os.PathLike[str]) -> Bucket:
-    """Open the bucket at a path or URL: a folder, ``memory:`` (tests), or anything fsspec knows."""
+
+def open_bucket(url: str | os.PathLike[str], patience: Patience | None = None) -> Bucket:
+    """Open the bucket at a path or URL: a folder, ``s3://``, or anything else fsspec knows.
+
+    ``patience`` says how long one that is away, or silent, is waited for.
+    """
     text = os.fspath(url)
     if text.startswith("file://"):
         return LocalBucket(text.removeprefix("file://"))
     if "://" not in text:
         return LocalBucket(text)
+    if text.startswith(("s3://", "s3a://")):
+        from artline.storage.s3 import S3Bucket
+
+        return S3Bucket(text, patience)
     from artline.storage.remote import FsspecBucket
 
-    return FsspecBucket(text)
+    return FsspecBucket(text, patience)
 
 
 def check_name(name: str) -> str:
@@ -126,6 +138,10 @@ class MemoryBucket:
     def delete(self, name: str) -> None:
         with self._lock:
             self._objects.pop(check_name(name), None)
+
+    def sweep_staging(self) -> int:
+        """Do nothing: nothing is ever unfinished here."""
+        return 0
 
     def _get(self, name: str) -> bytes:
         try:

@@ -24,6 +24,7 @@ from artline.storage.digest import Algorithm
 from artline.storage.lease import Lease
 from artline.storage.pack import Kind, damaged, object_name
 from artline.storage.recipe import Blob, Recipe, decode_recipe
+from artline.storage.retry import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -108,7 +109,7 @@ class ContentStore:
             if store is None or not store._still_there():
                 _open_stores.pop(key, None)
                 catalog = Catalog.open(catalog_url, lock_timeout=settings.lock_timeout)
-                bucket = open_bucket(bucket_url)
+                bucket = open_bucket(bucket_url, Patience(settings.bucket_timeout, settings.bucket_retry))
                 identity = _identify(catalog, bucket, Algorithm(settings.digest), adopt)
                 store = _open_stores[key] = cls(catalog, bucket, root, identity, cache)
         return store

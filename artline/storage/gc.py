@@ -18,7 +18,6 @@ import sqlalchemy as sa
 
 from artline.errors import ConflictError, IntegrityError, StoreTooNewError
 from artline.storage import schema
-from artline.storage.bucket import LocalBucket
 from artline.storage.lease import COLLECTION, LEASE_SECONDS, read_epoch
 from artline.storage.pack import BLOCK_SIZE, ENTRY, HEADER_SIZE, TRAILER_SIZE, object_name
 from artline.storage.schema import PackState
@@ -304,7 +303,7 @@ class _Collector:
     def _sweep_orphans(self) -> None:
         """Delete objects that no row names, once they have been seen for longer than any writer takes."""
         bucket, orphan = self._content.bucket, schema.orphan
-        if isinstance(bucket, LocalBucket) and not self._result.dry_run:
+        if not self._result.dry_run:
             bucket.sweep_staging()
         with self._catalog.read() as connection:
             seen = dict(iter(connection.execute(sa.select(orphan.c.name, orphan.c.seen_at))))

@@ -40,6 +40,18 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def environment(endpoint: str) -> dict[str, str]:
+    """Return the variables by which S3 clients find a server with no arguments."""
+    return {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
 class Seaweed:
     def __init__(self) -> None:
         program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
@@ -71,14 +83,7 @@ class Seaweed:
 
     def environment(self) -> dict[str, str]:
         """Return the variables by which boto3 and s3fs find this server with no arguments."""
-        return {
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.1",
-        }
+        return environment(self.endpoint)
 
     def stop(self) -> None:
         self._server.stop()

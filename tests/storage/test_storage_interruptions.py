@@ -180,8 +180,8 @@ def run_forking(code: str, *arguments: str) -> None:
 def test_bucket_opened_before_a_fork_works_in_the_child(s3_url: str) -> None:
     code = """
 import os, sys
-from artline.storage.remote import FsspecBucket
-bucket = FsspecBucket(sys.argv[1])
+from artline.storage.bucket import open_bucket
+bucket = open_bucket(sys.argv[1])
 bucket.put("a", b"x")
 child = os.fork()
 if child == 0:
