@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from artline.artifacts.manifest import Manifest, Row, entry_of
 from artline.artifacts.paths import check_link_target
-from artline.artifacts.references import fetch_reference
+from artline.artifacts.references import Fetching, is_fetched
 from artline.artifacts.shards import EntryKind
 from artline.errors import (
     ArtlineError,
     ConflictError,
     EntryNotFoundError,
-    IntegrityError,
     InvalidPathError,
     SourceNotReadableError,
     StoreFullError,
@@ -85,7 +84,8 @@ def check_out(
         destination.mkdir(parents=True, exist_ok=True)
         sweep_unfinished(os.fspath(destination))
     task = _Checkout(content, manifest, destination, allow_missing_references, progress)
-    content.export(task.exports(prefix), progress)
+    with task.fetching:
+        content.export(task.exports(prefix), progress)
     if prefix and not task.seen:
         raise EntryNotFoundError(f"nothing is at or below '{prefix}'. List the files: art ls")
 
@@ -93,7 +93,11 @@ def check_out(
 def compare(
     manifest: Manifest, root: Path, algorithm: Algorithm, progress: Progress | None = None
 ) -> Verification:
-    """Compare a folder with a version, reading every file; references are compared by size alone."""
+    """Compare a folder with a version, reading every file.
+
+    What was fetched from a reference is compared by what was recorded of it; by size alone where that is an
+    ETag that says nothing about the content.
+    """
     missing: list[str] = []
     changed: list[str] = []
     checked = 0
@@ -144,7 +148,7 @@ class _Checkout:
         self.algorithm = content.algorithm
         self.manifest = manifest
         self.destination = destination
-        self.allow_missing_references = allow_missing_references
+        self.fetching = Fetching(content.algorithm, progress, allow_missing=allow_missing_references)
         self.progress = progress
         self.folders: dict[str, bool] = {}
         self.seen = False
@@ -171,7 +175,7 @@ class _Checkout:
                         self.progress(1, size)
                     continue
                 if kind == EntryKind.REFERENCE:
-                    self.fetch(row, Path(full))
+                    self.fetching.add(entry_of(row, self.algorithm), Path(full))
                 else:
                     mode = 0o755 if kind == EntryKind.EXECUTABLE else None
                     yield Export(Blob(digest, size, recipe or None), Path(full), mode)
@@ -218,21 +222,13 @@ class _Checkout:
             return False
         if stat.S_ISDIR(mode):
             raise _in_the_way(full, "a folder", "a file")
-        if not _same_file(full, row, self.algorithm):
+        if _same_file(full, row, self.algorithm) is not True:
             return False
         executable = row[1] == EntryKind.EXECUTABLE
         if row[1] != EntryKind.REFERENCE and bool(mode & 0o100) != executable:
             with _file_faults(Path(full)):
                 os.chmod(full, mode | 0o111 if executable else mode & ~0o111)
         return True
-
-    def fetch(self, row: Row, full: Path) -> None:
-        try:
-            with _file_faults(full):
-                fetch_reference(entry_of(row, self.algorithm), full, self.algorithm, self.progress)
-        except IntegrityError:
-            if not self.allow_missing_references:
-                raise
 
     def link(self, path: str, target: str) -> None:
         check_link_target(path, target)
@@ -259,19 +255,19 @@ def _state(root: Path, row: Row, algorithm: Algorithm) -> bool | None:
             return stat.S_ISLNK(mode) and os.readlink(full) == row[5]
         if row[1] != EntryKind.REFERENCE and bool(mode & 0o100) != (row[1] == EntryKind.EXECUTABLE):
             return False
-        return _same_file(full, row, algorithm)
+        return _same_file(full, row, algorithm) is not False
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _same_file(full: str, row: Row, algorithm: Algorithm) -> bool:
-    """Tell whether a regular file has a row's content."""
+def _same_file(full: str, row: Row, algorithm: Algorithm) -> bool | None:
+    """Tell whether a regular file has a row's content; None if its size is right and more cannot be told."""
     about = os.lstat(full)
     if not stat.S_ISREG(about.st_mode) or about.st_size != row[2]:
         return False
-    if not row[3]:
-        return row[1] == EntryKind.REFERENCE
     try:
+        if row[1] == EntryKind.REFERENCE and not row[3]:
+            return is_fetched(entry_of(row, algorithm), full, algorithm)
         with open(full, "rb", buffering=0) as stream:
             if about.st_size <= BLOCK:
                 return algorithm.hash(stream.read()) == row[3]
