@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from artline.runs.current import (
         define_metric,
         finish,
+        finish_artifact,
         log,
         log_artifact,
+        upsert_artifact,
         use_artifact,
     )
     from artline.runs.init import init
@@ -38,9 +40,11 @@ _HOMES = {
     "TableWriter": "artline.artifacts.table",
     "define_metric": "artline.runs.current",
     "finish": "artline.runs.current",
+    "finish_artifact": "artline.runs.current",
     "init": "artline.runs.init",
     "log": "artline.runs.current",
     "log_artifact": "artline.runs.current",
+    "upsert_artifact": "artline.runs.current",
     "use_artifact": "artline.runs.current",
 }
 
@@ -62,11 +66,13 @@ __all__ = [
     "define_metric",
     "errors",
     "finish",
+    "finish_artifact",
     "init",
     "log",
     "log_artifact",
     "run",
     "summary",
+    "upsert_artifact",
     "use_artifact",
 ]
 

@@ -15,6 +15,7 @@ from artline.errors import IntegrityError, StoreFullError
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from artline.artifacts.drafts import DraftRecord
     from artline.artifacts.rules import Verdict
     from artline.artifacts.store import ArtifactStore
     from artline.storage.content import ContentStore
@@ -39,12 +40,14 @@ class Freed:
 class Retention:
     """What a collection freed, or would free: by version, and in the store as a whole.
 
-    ``expired`` are the versions that a retention rule lets go, and those that stay nevertheless.
+    ``expired`` are the versions that a retention rule lets go, and those that stay nevertheless; ``drafts``
+    are the distributed drafts that are given up.
     """
 
     versions: tuple[Freed, ...]
     collection: Collection
     expired: tuple[Verdict, ...] = ()
+    drafts: tuple[DraftRecord, ...] = ()
 
 
 def collect(
@@ -55,23 +58,27 @@ def collect(
     repack: bool = True,
     progress: Callable[[int, int], object] | None = None,
 ) -> Retention:
-    """Delete what retention rules let go, and collect the content that no version has; dry by default.
+    """Delete what retention rules let go and give up expired drafts, and collect the content that no version
+    and no draft has; dry by default.
 
     Nothing goes before it was found unneeded for ``grace`` (7 days by default); until then ``undelete``
     brings a version back. Safe beside writers. Memory stays bounded: what is needed is kept in a temporary
     table on disk. Raises IntegrityError, before anything goes, when a version's manifest cannot be read.
     """
+    from artline.artifacts.drafts import expire_drafts
+    from artline.artifacts.records import checkpoint
     from artline.artifacts.rules import expire
     from artline.storage.gc import GRACE
     from artline.storage.gc import collect as collect_chunks
 
     grace = GRACE if grace is None else grace
     expired = tuple(expire(store, dry_run=dry_run))
+    drafts = tuple(expire_drafts(store, dry_run=dry_run))
     going = {verdict.id for verdict in expired if verdict.goes} if dry_run else set()
     with closing(_DigestSet()) as needed:
 
         def live() -> Iterator[list[bytes]]:
-            for batch in live_chunks(store, without=going):
+            for batch in live_chunks(store, without=going, without_drafts=drafts if dry_run else ()):
                 needed.add(batch)
                 if progress is not None:
                     progress(len(batch), 0)
@@ -87,24 +94,30 @@ def collect(
                 pass
             freed = _freed(store, deleted, needed)
             collection = collect_chunks(store.content, live, grace=grace, dry_run=False, repack=repack)
-    return Retention(tuple(freed), collection, expired)
+            checkpoint(store.content)
+    return Retention(tuple(freed), collection, expired, drafts)
 
 
-def live_chunks(store: ArtifactStore, *, without: Set[int] = frozenset()) -> Iterator[list[bytes]]:
-    """Yield, in batches and each at least once, every chunk that a version in use needs.
+def live_chunks(
+    store: ArtifactStore, *, without: Set[int] = frozenset(), without_drafts: Sequence[DraftRecord] = ()
+) -> Iterator[list[bytes]]:
+    """Yield, in batches and each at least once, every chunk that a version in use or an open draft needs.
 
-    Versions with an id in ``without`` count as if they were deleted.
+    Versions with an id in ``without`` count as if they were deleted, ``without_drafts`` as if given up.
 
-    Versions are those of one moment; what is committed later is protected by its writer's lease.
+    All are those of one moment, so that a draft that becomes a version is there as one or the other; what
+    is committed later is protected by its writer's lease.
     """
     import sqlalchemy as sa
 
+    from artline.artifacts.drafts import contribution_roots
     from artline.artifacts.schema import artifact_version
 
     version = artifact_version.c
     query = sa.select(version.id, version.root).where(version.deleted_at.is_(None))
     with store.catalog.read() as conn:
         roots = {bytes(root): None for version_id, root in conn.execute(query) if version_id not in without}
+        roots.update(dict.fromkeys(contribution_roots(conn, without=without_drafts)))
     with closing(_DigestSet()) as seen:
         for root in roots:
             yield from version_chunks(store.content, root, seen.new)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = [
     "artifact",
     "artifact_alias",
+    "artifact_contribution",
+    "artifact_draft",
     "artifact_edge",
     "artifact_event",
     "artifact_link",
@@ -150,7 +152,6 @@ artifact_edge = sa.Table(
 # A version of a collection that is another version, linked there.
 artifact_link = sa.Table(
     "artifact_link",
-    "artifact_outbox",
     metadata,
     sa.Column(
         "version_id",
@@ -176,6 +177,42 @@ artifact_protection = sa.Table(
         autoincrement=False,
     ),
     sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+)
+
+
+# A draft that runs contribute to, found by its name and an id that they share. It is open while it has
+# contributions; the row stays behind to tell what became of it, and serves the next one of that id.
+artifact_draft = sa.Table(
+    "artifact_draft",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("project_id", _ID, sa.ForeignKey("project.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("distributed_id", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),  # of its first contribution
+    sa.Column("touched_at", sa.Double, nullable=False),  # of its latest
+    sa.Column("generation", sa.BigInteger, nullable=False),  # how often it was finished or given up
+    sa.Column("revision", sa.BigInteger, nullable=False),  # grows with every change of its contributions
+    sa.Column("version_id", _ID, sa.ForeignKey("artifact_version.id")),  # what it became the last time
+    sa.UniqueConstraint("project_id", "name", "distributed_id"),
+)
+
+# What a run contributed, all of it under one manifest; the collector counts that as needed.
+artifact_contribution = sa.Table(
+    "artifact_contribution",
+    metadata,
+    sa.Column("draft_id", _ID, sa.ForeignKey("artifact_draft.id"), primary_key=True, autoincrement=False),
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("root", sa.LargeBinary, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("file_count", sa.BigInteger, nullable=False),
+    sa.Column("metadata", sa.Text),
+    sa.Column("description", sa.Text),
+    sa.Column("incremental", sa.Boolean, nullable=False),
+    sa.Column("aliases", sa.Text, nullable=False),
+    sa.Column("tags", sa.Text, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
 )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from artline.cli.values import instant
 
 if TYPE_CHECKING:
+    from artline.artifacts.drafts import DraftRecord
     from artline.artifacts.manifest import Entry
     from artline.artifacts.rules import Rule
     from artline.artifacts.versions import VersionRecord
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from artline.storage.digest import Algorithm
 
 __all__ = [
+    "DRAFT_SHAPE",
     "ENTRY_SHAPE",
     "RUN_SHAPE",
     "VERSION_SHAPE",
+    "draft_document",
     "entry_document",
     "moment",
     "rule_document",
@@ -29,6 +32,13 @@ VERSION: {"entity": str, "project": str, "name": str, "version": "v3", "type": s
           "digest": str, "aliases": [str], "tags": [str], "size": bytes, "file_count": int,
           "description": str, "metadata": {…}, "created_at": time, "updated_at": time,
           "deleted_at": time | null}"""
+
+DRAFT_SHAPE = """\
+DRAFT: {"entity": str, "project": str, "name": str, "id": str, "type": str, "created_at": time,
+        "touched_at": time, "expires_at": time | null, "version": "entity/project/name:v3" | null,
+        "contributions": [{"run": run, "size": bytes, "file_count": int, "metadata": {…} | null,
+                           "description": str | null, "aliases": [str], "tags": [str], "at": time}]}
+run: "entity/project/id"; version: what it became the last time; without contributions it is closed"""
 
 ENTRY_SHAPE = """\
 ENTRY: {"path": str, "kind": "file" | "executable" | "link" | "folder" | "reference",
@@ -77,6 +87,34 @@ def version_document(record: VersionRecord, algorithm: Algorithm) -> dict[str, A
         "created_at": moment(record.created_at),
         "updated_at": moment(record.updated_at),
         "deleted_at": moment(record.deleted_at),
+    }
+
+
+def draft_document(record: DraftRecord, version: str | None = None) -> dict[str, Any]:
+    """Return the document of a distributed draft; ``version`` is what it became the last time."""
+    return {
+        "entity": record.entity,
+        "project": record.project,
+        "name": record.name,
+        "id": record.distributed_id,
+        "type": record.type,
+        "created_at": moment(record.created_at),
+        "touched_at": moment(record.touched_at),
+        "expires_at": moment(record.expires_at) if record.contributions else None,
+        "version": version,
+        "contributions": [
+            {
+                "run": found.run,
+                "size": found.size,
+                "file_count": found.file_count,
+                "metadata": found.metadata,
+                "description": found.description,
+                "aliases": found.aliases,
+                "tags": found.tags,
+                "at": moment(found.at),
+            }
+            for found in record.contributions
+        ],
     }
 
 

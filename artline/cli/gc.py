@@ -23,6 +23,7 @@ from artline.errors import UsageError
 {"dry_run": bool, "versions": [{"name": "entity/project/name:v3", "deleted_at": time, "size": bytes,
                                 "unshared": bytes}],
  "expired": [{"name": "entity/project/name:v3", "size": bytes, "reason": str, "kept_by": [str]}],
+ "drafts": [{"name": "entity/project/name", "id": str, "size": bytes, "touched_at": time}],
  "collection": {"dry_run": bool, "packs": int, "live_chunks": int, "live_bytes": bytes,
                 "dead_chunks": int, "dead_bytes": bytes, "condemned": int, "revived": int,
                 "deleted": int, "freed_bytes": bytes, "repacked": int, "orphans": int, "pinned": int,
@@ -41,7 +42,8 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
     """Free what no version refers to; counts only, unless --delete.
 
     Versions that a retention rule lets go (art retain) are deleted first; what needs them stays, and is
-    named. What only deleted versions and abandoned pushes need is condemned, and deleted by a later
+    named. Drafts that several runs share (art drafts) are given up when nothing was contributed to them for
+    30 days. What only deleted versions and abandoned pushes need is condemned, and deleted by a later
     collection once the grace period has passed; until then art undelete brings a version back. Runs may
     write meanwhile: what they need is never touched.
     """
@@ -67,7 +69,17 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
         expired = [
             {"name": v.name, "size": v.size, "reason": v.reason, "kept_by": v.kept_by} for v in done.expired
         ]
-        print_json({"dry_run": not delete, "versions": versions, "expired": expired, "collection": found})
+        drafts = [
+            {
+                "name": d.qualified_name,
+                "id": d.distributed_id,
+                "size": d.size,
+                "touched_at": moment(d.touched_at),
+            }
+            for d in done.drafts
+        ]
+        told = {"versions": versions, "expired": expired, "drafts": drafts, "collection": found}
+        print_json({"dry_run": not delete, **told})
         return
     print_table(
         [
@@ -81,6 +93,19 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
     print_table(
         [Column("UNDER ITS RULE"), Column("SIZE", right=True), Column("BECAUSE"), Column("STAYS FOR")],
         [[v.name, size(v.size), v.reason, ", ".join(v.kept_by) or "(goes)"] for v in done.expired],
+    )
+    print_table(
+        [
+            Column("DRAFT GIVEN UP"),
+            Column("ID", flexible=True),
+            Column("RUNS", right=True),
+            Column("SIZE", right=True),
+            Column("LATEST"),
+        ],
+        [
+            [d.qualified_name, d.distributed_id, count(len(d.contributions)), size(d.size), ago(d.touched_at)]
+            for d in done.drafts
+        ],
     )
     would = "" if delete else "would be "
     print(f"needed      {count(found.live_chunks, 'chunk')}, {size(found.live_bytes)}")

@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "unlink": "Take a linked version out of its collection.",
         "protect": "Protect aliases of an artifact, or list those that are.",
         "rm": "Delete a version; undelete brings it back until gc has passed.",
+        "drafts": "List, finish and give up drafts that several runs share.",
         "retain": "Say which versions of an artifact go by themselves.",
         "undelete": "Bring a deleted version back.",
         "verify": "Check a version's content, or a folder against a version.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
@@ -14,6 +14,7 @@ from artline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
+    from artline.artifacts.drafts import DraftRecord
     from artline.runs.listing import Cursor
 
 __all__ = ["Api", "ApiFile", "ApiProject", "ApiRun", "Runs"]
@@ -187,6 +188,37 @@ class Api:
             for collection in artifacts.collections(place, type, entity=entity)
             if collection.latest is not None
         ]
+
+    def drafts(self, name: str | None = None, project: str | None = None) -> list[DraftRecord]:
+        """Return the open distributed drafts of a project, or of artifact ``[[entity/]project/]name``."""
+        from artline.artifacts.drafts import list_drafts
+
+        entity, place = self._project_pair(project or self.settings.project)
+        return list_drafts(self.store.artifacts, name, project=place, entity=entity)
+
+    def finish_artifact(
+        self, name: str, distributed_id: str | None = None, aliases: Sequence[str] = ()
+    ) -> Artifact:
+        """Make what runs contributed to a distributed draft a version, without a run of one's own.
+
+        The only open draft of artifact ``[[entity/]project/]name`` if no id is given. Raises what
+        ``Run.finish_artifact`` does, UsageError when several are open.
+        """
+        from artline.artifacts.assembly import finish_draft
+
+        return finish_draft(
+            self.store.artifacts, name, distributed_id, aliases=aliases, project=self.settings.project
+        )
+
+    def drop_draft(self, name: str, distributed_id: str | None = None, run: str | None = None) -> DraftRecord:
+        """Give up an open draft, or take out what one run contributed to it; return it as it was.
+
+        The only open one of artifact ``[[entity/]project/]name`` if no id is given. Raises
+        ArtifactNotFoundError, UsageError when several are open.
+        """
+        from artline.artifacts.drafts import withdraw
+
+        return withdraw(self.store.artifacts, name, distributed_id, run=run, project=self.settings.project)
 
     def _run_path(self, path: str) -> tuple[str, str, str]:
         parts = path.strip("/").split("/")

@@ -24,12 +24,14 @@ __all__ = [
     "define_metric",
     "enter",
     "finish",
+    "finish_artifact",
     "get_run",
     "leave",
     "log",
     "log_artifact",
     "run",
     "summary",
+    "upsert_artifact",
     "use_artifact",
 ]
 
@@ -88,6 +90,36 @@ def log_artifact(
 ) -> Artifact:
     """Commit an artifact as an output of the run in progress; see Run.log_artifact."""
     return _require("log_artifact").log_artifact(artifact_or_path, name, type, aliases, tags)
+
+
+def upsert_artifact(
+    artifact_or_path: Artifact | str | os.PathLike[str],
+    name: str | None = None,
+    type: str | None = None,
+    aliases: Sequence[str] | None = None,
+    distributed_id: str | None = None,
+    *,
+    tags: Sequence[str] | None = None,
+) -> Artifact:
+    """Contribute to a draft that several runs share; see Run.upsert_artifact."""
+    return _require("upsert_artifact").upsert_artifact(
+        artifact_or_path, name, type, aliases, distributed_id, tags=tags
+    )
+
+
+def finish_artifact(
+    artifact_or_path: Artifact | str | os.PathLike[str],
+    name: str | None = None,
+    type: str | None = None,
+    aliases: Sequence[str] | None = None,
+    distributed_id: str | None = None,
+    *,
+    tags: Sequence[str] | None = None,
+) -> Artifact:
+    """Make what runs contributed to a shared draft one version; see Run.finish_artifact."""
+    return _require("finish_artifact").finish_artifact(
+        artifact_or_path, name, type, aliases, distributed_id, tags=tags
+    )
 
 
 def use_artifact(

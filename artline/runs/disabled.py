@@ -75,6 +75,14 @@ class DisabledRun(Run):
         """Do nothing; return what was given."""
         return artifact_or_path
 
+    def upsert_artifact(self, artifact_or_path: Any, *arguments: Any, **named: Any) -> Any:
+        """Do nothing; return what was given."""
+        return artifact_or_path
+
+    def finish_artifact(self, artifact_or_path: Any, *arguments: Any, **named: Any) -> Any:
+        """Do nothing; return what was given."""
+        return artifact_or_path
+
     def link_artifact(self, artifact: Any, *arguments: Any, **named: Any) -> Any:
         """Do nothing; return what was given."""
         return artifact

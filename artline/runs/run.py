@@ -15,6 +15,7 @@ from artline.errors import SourceNotFoundError, UsageError
 from artline.runs import current, endings, notices
 from artline.runs.config import Config
 from artline.runs.definitions import Definition
+from artline.runs.distributed import DistributedArtifacts
 from artline.runs.records import Config as ConfigRecord
 from artline.runs.records import Console, Define, Edge, File, Finish, Update
 from artline.runs.records import Summary as SummaryRecord
@@ -42,7 +43,7 @@ class Companion:
         """In a forked child: forget the parent's work without touching what it shares with the parent."""
 
 
-class Run:
+class Run(DistributedArtifacts):
     """One run in progress. Made by ``artline.init``; also a context manager that finishes it.
 
     All methods may be called from any thread. In a forked child the run only accepts and ignores what is
