@@ -30,28 +30,35 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a check found: the state of the packs, and what versions lost by it."""
+    """What a check found: the state of the packs, what versions lost by it, and that of the records."""
 
     packs: PackReport
     versions: int
     losses: tuple[Loss, ...]
+    records: int = 0
+    problems: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Tell whether every version can be restored and every pack is sound."""
-        return self.packs.clean and not self.losses
+        """Tell whether every version can be restored, and every pack, record and row is sound."""
+        return self.packs.clean and not self.losses and not self.problems
 
 
 def check(
-    store: ArtifactStore, *, full: bool = False, progress: Callable[[int, int], object] | None = None
+    store: ArtifactStore,
+    *,
+    full: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+    records: bool = True,
 ) -> Report:
-    """Check packs and versions; with ``full`` every byte is read and hashed again.
+    """Check packs, versions and records; with ``full`` every byte is read and hashed again.
 
     Without it, packs must be there with the right size and footer, and every chunk that a version needs
-    must be in the index. Nothing is changed.
+    must be in the index. With ``records`` those are read and compared with the catalog. Nothing is changed.
     """
     import sqlalchemy as sa
 
+    from artline.artifacts.restore import survey_records
     from artline.artifacts.schema import artifact_version
     from artline.artifacts.versions import load_versions
     from artline.storage.fsck import check_packs
@@ -61,10 +68,14 @@ def check(
     version = artifact_version.c
     query = sa.select(version.id).where(version.deleted_at.is_(None)).order_by(version.id)
     with store.catalog.read() as conn:
-        records = list(load_versions(conn, list(conn.execute(query).scalars())))
+        versions = list(load_versions(conn, list(conn.execute(query).scalars())))
     sound: set[bytes] = set()
-    losses = [loss for record in records for loss in _losses(store.content, record, damaged, sound)]
-    return Report(packs, len(records), tuple(losses))
+    losses = [loss for record in versions for loss in _losses(store.content, record, damaged, sound)]
+    problems = store.catalog.check()
+    survey = survey_records(store.content) if records else None
+    if survey is not None:
+        problems += survey.problems
+    return Report(packs, len(versions), tuple(losses), survey.records if survey else 0, tuple(problems))
 
 
 def _losses(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from artline.cli.command import command
 from artline.cli.options import json_option
+
+if TYPE_CHECKING:
+    from artline.artifacts.repair import Repair
 
 
 @command(
@@ -19,44 +24,47 @@ from artline.cli.options import json_option
     exits=[4, 7],
     meanings={0: "the store is sound", 4: "something is damaged or gone"},
     shape="""
-{"ok": bool, "full": bool, "versions": int, "packs": int, "chunks": int, "bytes": bytes,
+{"ok": bool, "full": bool, "versions": int, "packs": int, "chunks": int, "bytes": bytes, "records": int,
  "problems": [str], "damaged": [{"digest": str, "place": str, "reason": str}], "orphans": [str],
  "losses": [{"version": "entity/project/name:v3", "path": str, "problem": str}], "journals": [str],
- "repaired": null | {"packs": int, "chunks": int, "forgotten": int, "problems": [str]}}
+ "repaired": null | {"packs": int, "chunks": int, "forgotten": int, "artifacts": int, "versions": int,
+                     "aliases": int, "rewritten": [str], "quarantined": [str], "unclaimed": [str],
+                     "problems": [str]}}
 """,
 )
 @click.option("--full", is_flag=True, help="Read every byte again and compare it with its digest.")
 @click.option(
     "--repair",
     is_flag=True,
-    help="Put back what the index of chunks lacks, and take damaged chunks out of it (implies --full).",
+    help="Rebuild what the catalog lacks from the bucket; put aside what is damaged (implies --full).",
 )
 @json_option
 def fsck(full: bool, repair: bool, as_json: bool) -> None:
     """Check the store; name each damaged version, file and journal.
 
     Without --full every pack must be there with its size and its index, and every chunk that a version
-    needs must be known. Nothing is changed without --repair. After it, storing a file whose content was
-    damaged or lost again (art push, or the script that logged it) heals every version that has it.
+    needs must be known. Nothing is changed without --repair, which also rebuilds a catalog that was lost:
+    artifacts with their versions, aliases and history come back, runs and their metrics do not. After it,
+    storing a file whose content was damaged or lost again (art push, or the script that logged it) heals
+    every version that has it.
     """
     from itertools import groupby
 
     from artline.artifacts.fsck import check
+    from artline.artifacts.repair import repair as mend
     from artline.cli.output import note, print_json, red
     from artline.cli.progress import Progress
     from artline.cli.stores import open_artifacts, open_runs
     from artline.cli.values import count, plain, size
-    from artline.storage.fsck import forget_damaged, rebuild_index
 
     full = full or repair
     store = open_artifacts(adopt=repair)
-    rebuilt = rebuild_index(store.content) if repair else None
     with Progress("fsck", noun="pack", quiet=store.settings.quiet) as bar:
-        report = check(store, full=full, progress=bar)
+        done = mend(store, progress=bar) if repair else None
+        report = done.report if done else check(store, full=full, progress=bar)
     journals = [str(damage) for damage in open_runs().drain().damages]
-    ok = report.ok and not journals
+    ok = report.ok and not journals and not (done and done.restored.problems)
     packs = report.packs
-    forgotten = forget_damaged(store.content, packs) if repair else 0
     if as_json:
         damaged = [
             {"digest": store.content.format(chunk.digest), "place": chunk.place, "reason": chunk.reason}
@@ -70,28 +78,31 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
                 "packs": packs.packs,
                 "chunks": packs.chunks,
                 "bytes": packs.bytes,
-                "problems": packs.problems,
+                "records": report.records,
+                "problems": [*packs.problems, *report.problems],
                 "damaged": damaged,
                 "orphans": packs.orphans,
                 "losses": report.losses,
                 "journals": journals,
-                "repaired": rebuilt
+                "repaired": done
                 and {
-                    "packs": rebuilt.packs,
-                    "chunks": rebuilt.chunks,
-                    "forgotten": forgotten,
-                    "problems": rebuilt.problems,
+                    "packs": done.rebuilt.packs,
+                    "chunks": done.rebuilt.chunks,
+                    "forgotten": done.forgotten,
+                    "artifacts": done.restored.artifacts,
+                    "versions": done.restored.versions,
+                    "aliases": done.restored.aliases,
+                    "rewritten": done.restored.rewritten,
+                    "quarantined": done.quarantined,
+                    "unclaimed": done.unclaimed,
+                    "problems": [*done.rebuilt.problems, *done.restored.problems],
                 },
             }
         )
     else:
-        if rebuilt is not None:
-            print(f"put back: {count(rebuilt.packs, 'pack')}, {count(rebuilt.chunks, 'chunk')}")
-            if forgotten:
-                print(f"taken out: {count(forgotten, 'damaged chunk')}. Store the files named below again")
-            for problem in rebuilt.problems:
-                print(red(plain(problem)))
-        for problem in packs.problems:
+        if done is not None:
+            _print_repair(done)
+        for problem in (*packs.problems, *report.problems):
             print(red(plain(problem)))
         for place, chunks in groupby(packs.damaged, key=lambda chunk: chunk.place):
             first, *more = chunks
@@ -117,3 +128,29 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
             note(f"error: the store is damaged ({looked} checked)")
     if not ok:
         raise click.exceptions.Exit(4)
+
+
+def _print_repair(done: Repair) -> None:
+    from artline.cli.output import note, red
+    from artline.cli.values import count, plain
+
+    rebuilt, restored = done.rebuilt, done.restored
+    print(f"put back: {count(rebuilt.packs, 'pack')}, {count(rebuilt.chunks, 'chunk')}")
+    if restored.artifacts or restored.versions or restored.aliases:
+        print(
+            f"put back: {count(restored.artifacts, 'artifact')}, {count(restored.versions, 'version')}, "
+            f"{count(restored.aliases, 'alias', 'aliases')}"
+        )
+    for name in restored.rewritten:
+        print(plain(f"written anew from its record: {name}"))
+    if done.forgotten:
+        print(f"taken out: {count(done.forgotten, 'damaged chunk')}. Store the files named below again")
+    for name in done.quarantined:
+        print(plain(f"put aside, as it is damaged: {name}"))
+    for problem in (*rebuilt.problems, *restored.problems):
+        print(red(plain(problem)))
+    if done.unclaimed:
+        note(
+            f"{count(len(done.unclaimed), 'manifest')} of no version: never finished, or the record of the "
+            "version is lost; art gc --delete frees what only they need"
+        )

@@ -143,6 +143,23 @@ class Catalog:
 
         return sqlite.insert(table)
 
+    def check(self) -> list[str]:
+        """Return sentences about damage that the database finds in its own structure; reads all of it."""
+        if self.dialect != "sqlite":
+            return []  # PostgreSQL checks its pages as it reads them (initdb --data-checksums)
+        with self.read() as connection:
+            found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(20)")]
+            found += [
+                f"a row of {row[0]} names a row of {row[2]} that is not there"
+                for row in connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20)
+            ]
+        return [
+            f"the catalog {self.place} is damaged: {' '.join(text.split())}. Restore it from a backup, or "
+            "move it away and rebuild it from the bucket: art fsck --repair"
+            for text in found
+            if text != "ok"
+        ]
+
     def close(self) -> None:
         """Close every pooled connection. The catalog can still be used, and opens new ones then."""
         self._engine.dispose()
@@ -368,8 +385,8 @@ def _translate_sqlite(error: sqlite3.Error, place: str) -> Exception:
         return StoreFullError(f"the disk under the catalog {place} is full. Free space and try again")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return IntegrityError(
-            f"the catalog {place} is damaged ({error}). Restore it from a backup; the packs in the bucket "
-            "still hold every chunk"
+            f"the catalog {place} is damaged ({error}). Restore it from a backup, or move it away and "
+            "rebuild it from the bucket: art fsck --repair"
         )
     if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")) or (
         name.startswith("SQLITE_CANTOPEN") and not _writable(place)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import threading
-import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from artline.errors import IntegrityError, StoreTooNewError, StoreUnavailableError, UsageError
+from artline.errors import IntegrityError
 from artline.storage import index, schema
 from artline.storage.bucket import Bucket, LocalBucket, open_bucket
 from artline.storage.cache import Cache
 from artline.storage.catalog import Catalog, sqlite_url
 from artline.storage.chunker import ChunkerParameters
 from artline.storage.digest import Algorithm
+from artline.storage.identity import identify
 from artline.storage.lease import Lease
 from artline.storage.pack import Kind, damaged, object_name
 from artline.storage.recipe import Blob, Recipe, decode_recipe
@@ -39,9 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Blob", "ContentStore", "Kind", "Usage"]
 
-FORMAT = "artline-store"
-FORMAT_VERSION = 1
-STORE_FILE = "store.json"
 MARGIN = 16 << 20  # more than what is lacking is freed at once
 
 _open_stores: dict[tuple[int, str, str, str, str, str], ContentStore] = {}
@@ -110,7 +105,7 @@ class ContentStore:
                 _open_stores.pop(key, None)
                 catalog = Catalog.open(catalog_url, lock_timeout=settings.lock_timeout)
                 bucket = open_bucket(bucket_url, Patience(settings.bucket_timeout, settings.bucket_retry))
-                identity = _identify(catalog, bucket, Algorithm(settings.digest), adopt)
+                identity = identify(catalog, bucket, Algorithm(settings.digest), adopt)
                 store = _open_stores[key] = cls(catalog, bucket, root, identity, cache)
         return store
 
@@ -252,100 +247,3 @@ class ContentStore:
 
     def _still_there(self) -> bool:
         return self.catalog.dialect != "sqlite" or os.path.exists(self.catalog.place)
-
-
-def _identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm, adopt: bool) -> dict[str, Any]:
-    """Return the store's identity, agreed between catalog and bucket; write it where it is new.
-
-    The catalog decides between creators at once, as not every bucket can.
-    """
-    key = schema.store_meta.c.key == "store"
-    with catalog.read() as connection:
-        known = connection.scalar(sa.select(schema.store_meta.c.value).where(key))
-    if known is not None and not isinstance(bucket, LocalBucket):
-        return parse_identity(known, catalog.place)  # fsck compares a remote bucket's, not every opening
-    stored = read_identity(bucket) if bucket.exists(STORE_FILE) else None
-    if known is None and stored is not None and not adopt and next(bucket.list("packs/"), None) is not None:
-        with catalog.read() as connection:  # somebody else may have made the store since it was asked about
-            known = connection.scalar(sa.select(schema.store_meta.c.value).where(key))
-        if known is None:
-            raise IntegrityError(
-                f"the catalog {catalog.place} is new, but the bucket {bucket.url} holds the packs of a "
-                "store: was the catalog lost or moved? Restore it from a backup, or check ART_CATALOG and "
-                "ART_BUCKET. Without a backup, 'art fsck --repair' takes the bucket's chunks into the new "
-                "catalog; the names of versions and the runs stay lost"
-            )
-    if known is None:
-        text = stored or json.dumps(_new_identity(algorithm), indent=2) + "\n"
-        parse_identity(text, bucket.url)
-        with catalog.write() as connection:
-            insert = catalog.upsert(schema.store_meta).values(key="store", value=text)
-            connection.execute(insert.on_conflict_do_nothing())
-            known = str(connection.scalar(sa.select(schema.store_meta.c.value).where(key)))
-            return _agree(catalog, bucket, known, stored)  # a catalog never knows a store that has no file
-    if stored is None and _lost(catalog, bucket):
-        raise StoreUnavailableError(
-            f"the bucket {bucket.url} is not there, or empty, though the catalog {catalog.place} knows of "
-            "packs in it: is its disk mounted? Bring it back, or check ART_BUCKET"
-        )
-    return _agree(catalog, bucket, known, stored)
-
-
-def _agree(catalog: Catalog, bucket: Bucket, known: str, stored: str | None) -> dict[str, Any]:
-    """Write the store's file into a bucket that has none, and compare it with what the catalog knows."""
-    identity = parse_identity(known, catalog.place)
-    if stored is None and not bucket.create(STORE_FILE, known.encode()):
-        stored = read_identity(bucket)
-    if stored is not None and parse_identity(stored, bucket.url)["id"] != identity["id"]:
-        raise UsageError(
-            f"the bucket {bucket.url} belongs to another store than the catalog {catalog.place}. "
-            "Check ART_CATALOG and ART_BUCKET"
-        )
-    return identity
-
-
-def _lost(catalog: Catalog, bucket: Bucket) -> bool:
-    """Tell whether the catalog has packs and the bucket nothing of them."""
-    with catalog.read() as connection:
-        pack = connection.scalar(sa.select(schema.pack.c.id).limit(1))
-    return pack is not None and next(bucket.list("packs/"), None) is None
-
-
-def _new_identity(algorithm: Algorithm) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "id": uuid.uuid4().hex,
-        "digest": algorithm.value,
-        "chunker": ChunkerParameters().to_json(),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def read_identity(bucket: Bucket) -> str:
-    """Return the text of a bucket's ``store.json``. Raises NotFoundError, IntegrityError for other bytes."""
-    try:
-        return bucket.read(STORE_FILE).decode()
-    except UnicodeDecodeError as error:
-        raise IntegrityError(f"{STORE_FILE} of the store at {bucket.url} is damaged: {error}") from error
-
-
-def parse_identity(text: str, place: str) -> dict[str, Any]:
-    """Read ``store.json``. Raises IntegrityError, or StoreTooNewError for a later format."""
-    try:
-        identity = json.loads(text)
-        version = identity["version"]
-        if identity["format"] != FORMAT or type(version) is not int:
-            raise ValueError(identity["format"], version)
-        if version > FORMAT_VERSION:
-            raise StoreTooNewError(
-                f"the store at {place} has format {version}, newer than this Artline reads "
-                f"({FORMAT_VERSION}). Upgrade: pip install --upgrade artline"
-            )
-        if len(bytes.fromhex(identity["id"])) != 16 or len(identity["id"]) != 32:
-            raise ValueError(identity["id"])
-        ChunkerParameters.from_json(identity["chunker"])
-        Algorithm(identity["digest"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise IntegrityError(f"{STORE_FILE} of the store at {place} is damaged: {error!r}") from error
-    return dict(identity)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from artline.errors import IntegrityError, NotFoundError, StoreTooNewError
 from artline.storage import index, schema
-from artline.storage.content import parse_identity, read_identity
+from artline.storage.identity import parse_identity, read_identity
 from artline.storage.lease import COLLECTION, Lease
 from artline.storage.pack import (
     BLOCK_SIZE,
@@ -27,11 +27,19 @@ from artline.storage.pack import (
 from artline.storage.schema import PackState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from artline.storage.content import ContentStore
 
-__all__ = ["DamagedChunk", "PackReport", "Rebuilt", "check_packs", "forget_damaged", "rebuild_index"]
+__all__ = [
+    "DamagedChunk",
+    "PackReport",
+    "Rebuilt",
+    "check_packs",
+    "forget_damaged",
+    "quarantine",
+    "rebuild_index",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +71,15 @@ class PackReport:
 
 @dataclass(slots=True)
 class Rebuilt:
-    """What a rebuild put back, and the objects it could not read (fully)."""
+    """What a rebuild put back, and the objects it could not read (fully).
+
+    Objects in which nothing could be read are ``unusable``.
+    """
 
     packs: int = 0
     chunks: int = 0
     problems: list[str] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
 
 
 def check_packs(
@@ -226,14 +238,10 @@ def rebuild_index(content: ContentStore, *, progress: Callable[[int, int], objec
     for place, size in sorted(objects.items()):
         name = place.rpartition("/")[2].removesuffix(".pack")
         try:
-            header = decode_header(content.bucket.read(place, 0, HEADER_SIZE), place)
-            if header.name != name or header.store_id != content.store_id:
-                raise IntegrityError(f"pack {place} belongs elsewhere: it was left alone")
-            try:
-                blocks = list(read_index(content, place, size))
-            except IntegrityError as error:
-                result.problems.append(error.message)
-                blocks = list(scan(content.bucket.read(place)))
+            blocks = _salvage(content, place, size, result.problems)
+            if not blocks and result.problems and place in result.problems[-1]:
+                result.unusable.append(place)
+                continue
             result.chunks += _restore(content, lease, name, size, blocks)
         except (IntegrityError, StoreTooNewError) as error:
             result.problems.append(error.message)
@@ -246,6 +254,25 @@ def rebuild_index(content: ContentStore, *, progress: Callable[[int, int], objec
     if not lease.pinned:
         lease.release()
     return result
+
+
+def _salvage(content: ContentStore, place: str, size: int, problems: list[str]) -> list[Block]:
+    """Return the blocks of a pack, found one by one where its index is damaged; say what is in ``problems``.
+
+    Raises IntegrityError for a pack that is another's, NotFoundError for one that is gone.
+    """
+    try:
+        header = decode_header(content.bucket.read(place, 0, HEADER_SIZE), place)
+    except IntegrityError as error:
+        problems.append(error.message)  # its blocks say themselves what they are
+    else:
+        if (object_name(header.name), header.store_id) != (place, content.store_id):
+            raise IntegrityError(f"pack {place} belongs elsewhere: it was left alone")
+    try:
+        return list(read_index(content, place, size))
+    except IntegrityError as error:
+        problems.append(error.message)
+        return list(scan(content.bucket.read(place)))
 
 
 def _restore(content: ContentStore, lease: Lease, name: str, size: int, blocks: list[Block]) -> int:
@@ -281,6 +308,19 @@ def forget_damaged(content: ContentStore, report: PackReport) -> int:
             part = [damaged.digest for damaged in report.damaged[start : start + 500]]
             connection.execute(chunk.delete().where(chunk.c.digest.in_(part)))
     return len(report.damaged)
+
+
+def quarantine(content: ContentStore, names: Sequence[str]) -> Iterator[str]:
+    """Move objects below ``quarantine/``, where nothing looks for them; yield their new names."""
+    for name in names:
+        try:
+            content.bucket.put(f"quarantine/{name}", content.bucket.read(name))
+        except NotFoundError:
+            continue  # a collection, or another repair, has taken it meanwhile
+        content.bucket.delete(name)
+        yield f"quarantine/{name}"
+    if names:
+        _forget_lost(content, dict(content.bucket.list("packs/")))
 
 
 def _forget_lost(content: ContentStore, objects: dict[str, int]) -> None:

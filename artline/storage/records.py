@@ -102,7 +102,7 @@ def write_record(content: ContentStore, catalog: str, kind: str, lines: Iterable
         entries += ENTRY.pack(digest, len(pack), len(raw), len(stored), Kind.COMMIT, codec)
         pack += encode_block_header(Kind.COMMIT, codec, len(raw), stored, digest) + stored
     pack += encode_footer(entries, len(pack))
-    place = f"{RECORDS}{catalog}/{kind}/{name}.pack"
+    place = f"{RECORDS}{catalog}/{kind}/{name}.records"
     content.bucket.put(place, pack)
     return place
 
@@ -112,7 +112,7 @@ def list_records(content: ContentStore) -> list[RecordObject]:
     found = []
     for name, size in content.bucket.list(RECORDS):
         parts = name.split("/")
-        if len(parts) == 4 and parts[2] in (CHANGES, CHECKPOINTS) and parts[3].endswith(".pack"):
+        if len(parts) == 4 and parts[2] in (CHANGES, CHECKPOINTS) and parts[3].endswith(".records"):
             found.append(RecordObject(name, parts[1], parts[2], size))
     return sorted(found, key=lambda record: (record.catalog, record.stem))
 
@@ -123,7 +123,7 @@ def read_record(content: ContentStore, name: str, problems: list[str]) -> Iterat
     Raises NotFoundError when it is gone, IntegrityError when it belongs to another store.
     """
     data = content.bucket.read(name)
-    expected = name.rpartition("/")[2].removesuffix(".pack")
+    expected = name.rpartition("/")[2].removesuffix(".records")
     try:
         header = decode_header(data[:HEADER_SIZE], name)
     except IntegrityError as error:

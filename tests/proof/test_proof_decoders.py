@@ -22,7 +22,7 @@ from artline.errors import IntegrityError, StoreTooNewError, UsageError
 from artline.runs.journal import FILE_HEADER, HEADED, JournalReader
 from artline.storage.chunker import ChunkerParameters
 from artline.storage.compression import LARGEST_FRAME, Compressor
-from artline.storage.content import parse_identity
+from artline.storage.identity import parse_identity
 from artline.storage.digest import Algorithm
 from artline.storage.pack import (
     ENTRY,

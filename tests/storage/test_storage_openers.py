@@ -7,8 +7,8 @@ import pytest
 from artline.errors import IntegrityError
 from artline.storage.bucket import LocalBucket
 from artline.storage.catalog import Catalog, sqlite_url
-from artline.storage.content import _identify
 from artline.storage.digest import Algorithm
+from artline.storage.identity import identify
 
 
 def test_a_store_that_another_process_makes_meanwhile_is_no_lost_catalog(
@@ -21,14 +21,14 @@ def test_a_store_that_another_process_makes_meanwhile_is_no_lost_catalog(
 
     def late(self: LocalBucket, name: str) -> bool:
         monkeypatch.setattr(LocalBucket, "exists", exists)
-        made.append(_identify(catalog, bucket, Algorithm.BLAKE3, False)["id"])
+        made.append(identify(catalog, bucket, Algorithm.BLAKE3, False)["id"])
         bucket.put("packs/00/00.pack", b"first")
         return exists(self, name)
 
     monkeypatch.setattr(LocalBucket, "exists", late)
-    assert _identify(catalog, bucket, Algorithm.BLAKE3, False)["id"] == made[0]
+    assert identify(catalog, bucket, Algorithm.BLAKE3, False)["id"] == made[0]
     other = Catalog.open(sqlite_url(tmp_path / "other.db"))
     with pytest.raises(IntegrityError, match="was the catalog lost"):
-        _identify(other, bucket, Algorithm.BLAKE3, False)
+        identify(other, bucket, Algorithm.BLAKE3, False)
     catalog.close()
     other.close()
