@@ -264,33 +264,44 @@ class Artifact(ArtifactIdentity):
         skip_cache: bool | None = None,
         path_prefix: str | None = None,
         *,
+        link: str | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> Path:
         """Write the files into a folder (``artifacts/<name>-<version>`` by default) and return it.
 
         Only what is missing there or differs is written, each file checked against its digest before it
         appears, so calling again resumes. With ``path_prefix`` only what is at or below it. Other files in
-        the folder are left alone. Raises IntegrityError naming damaged content or a changed reference.
+        the folder are left alone. ``link`` is ``copy``, ``reflink`` (bytes shared on disk until either side
+        writes) or ``hardlink`` (read-only, one file with the cache and other checkouts); None takes reflinks
+        of large files from a remote bucket where the disk can, else copies. With ``skip_cache`` nothing
+        comes from the cache. Raises IntegrityError naming damaged content or a changed reference, UsageError
+        when the disk cannot link so.
         """
         from artline.artifacts.checkout import check_out
 
+        content = self.store.content
+        if skip_cache:
+            if link not in (None, "copy"):
+                raise UsageError(f"a {link} leads into the cache. Leave out skip_cache, or use link='copy'")
+            content = content.uncached()
         default = Path("artifacts") / f"{self._collection}-{self.record.version}"
         destination = (default if root is None else Path(root)).absolute()
         check_out(
-            self.store.content,
+            content,
             self.manifest,
             destination,
             prefix=check_prefix(path_prefix or ""),
             allow_missing_references=allow_missing_references,
             progress=progress,
+            link=link,
         )
         return destination
 
-    def checkout(self, root: StrPath | None = None) -> Path:
+    def checkout(self, root: StrPath | None = None, *, link: str | None = None) -> Path:
         """Make a folder exactly the version, deleting what is in it beyond that; return it."""
         from artline.artifacts.checkout import remove_extra
 
-        destination = self.download(root)
+        destination = self.download(root, link=link)
         remove_extra(self.manifest, destination)
         return destination
 

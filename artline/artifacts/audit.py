@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from artline.artifacts.manifest import Manifest
 from artline.errors import IntegrityError
 
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
     from artline.artifacts.manifest import Entry
+    from artline.storage.content import ContentStore
     from artline.storage.recipe import Blob
 
 __all__ = ["Audit", "Fault", "audit_content"]
@@ -42,13 +44,16 @@ class Audit:
 def audit_content(version: Artifact, progress: Progress | None = None) -> Audit:
     """Read every stored file of a version and compare it with its digest; bounded memory.
 
-    References are not followed. Raises IntegrityError when the manifest itself is damaged.
+    It is the bucket that is read, not the cache. References are not followed. Raises IntegrityError when the
+    manifest itself is damaged.
     """
-    stored = ((entry, entry.blob) for entry in version.files() if entry.blob is not None)
+    content = version.store.content.uncached()
+    entries = Manifest(content, version.algorithm, version.record.root).entries()
+    stored = ((entry, entry.blob) for entry in entries if entry.blob is not None)
     files = size = 0
     faults: list[Fault] = []
     while batch := list(islice(stored, _BATCH)):
-        for entry, fault in _check(version, batch):
+        for entry, fault in _check(content, batch):
             files, size = files + 1, size + entry.size
             if fault:
                 faults.append(Fault(entry.path, fault))
@@ -57,10 +62,9 @@ def audit_content(version: Artifact, progress: Progress | None = None) -> Audit:
     return Audit(files, size, tuple(faults))
 
 
-def _check(version: Artifact, batch: Sequence[tuple[Entry, Blob]]) -> Iterator[tuple[Entry, str]]:
+def _check(content: ContentStore, batch: Sequence[tuple[Entry, Blob]]) -> Iterator[tuple[Entry, str]]:
     """Read the small files together; where one is damaged, each by itself to find out which."""
     small = [blob.digest for _, blob in batch if blob.recipe is None]
-    content = version.store.content
     try:
         seen = sum(1 for _ in content.read_many(dict.fromkeys(small)))
         whole = seen == len(set(small))
@@ -69,7 +73,7 @@ def _check(version: Artifact, batch: Sequence[tuple[Entry, Blob]]) -> Iterator[t
     for entry, blob in batch:
         try:
             if blob.recipe is not None:
-                _read_large(version, entry, blob)
+                _read_large(content, entry, blob)
             elif not whole:
                 content.read(blob.digest)
         except IntegrityError as error:
@@ -78,9 +82,9 @@ def _check(version: Artifact, batch: Sequence[tuple[Entry, Blob]]) -> Iterator[t
             yield entry, ""
 
 
-def _read_large(version: Artifact, entry: Entry, blob: Blob) -> None:
-    hasher = version.algorithm.hasher()
-    with version.store.content.open_blob(blob) as stream:
+def _read_large(content: ContentStore, entry: Entry, blob: Blob) -> None:
+    hasher = content.algorithm.hasher()
+    with content.open_blob(blob) as stream:
         while block := stream.read(_BLOCK):
             hasher.update(block)
     if hasher.digest() != blob.digest:

@@ -26,6 +26,7 @@ from artline.errors import (
 )
 
 if TYPE_CHECKING:
+    from artline.storage.cached_files import LinkedFiles
     from artline.storage.content import ContentStore
     from artline.storage.digest import Algorithm
     from artline.storage.export import Export
@@ -70,22 +71,30 @@ def check_out(
     prefix: str = "",
     allow_missing_references: bool = False,
     progress: Progress | None = None,
+    link: str | None = None,
 ) -> None:
     """Write the entries at or below ``prefix`` into ``destination``, leaving alone what is right already.
 
     Every byte is checked against its digest before a file appears under its name, so an interrupted call is
     simply made again. Nothing is written outside ``destination``: a symbolic link in the way of a folder is
-    refused, one in the way of a file is replaced. Raises EntryNotFoundError when nothing is at ``prefix``,
-    IntegrityError when content or a referenced object is not what it was.
+    refused, one in the way of a file is replaced. ``link`` says how files come to lie there (``copy``,
+    ``reflink``, read-only ``hardlink``); with None as suits the disk, and files that are right stay as they
+    are. Raises EntryNotFoundError when nothing is at ``prefix``, IntegrityError when content or a referenced
+    object is not what it was, UsageError when the disk cannot link so.
     """
+    from artline.storage.cached_files import linked_files
     from artline.storage.destination import sweep_unfinished
 
     with _file_faults(destination):
         destination.mkdir(parents=True, exist_ok=True)
         sweep_unfinished(os.fspath(destination))
+    links = linked_files(content, destination, link)
+    write = content.export if links is None else links.export
     task = _Checkout(content, manifest, destination, allow_missing_references, progress)
+    task.asked = link
+    task.links = links
     with task.fetching:
-        content.export(task.exports(prefix), progress)
+        write(task.exports(prefix), progress)
     if prefix and not task.seen:
         raise EntryNotFoundError(f"nothing is at or below '{prefix}'. List the files: art ls")
 
@@ -151,6 +160,8 @@ class _Checkout:
         self.fetching = Fetching(content.algorithm, progress, allow_missing=allow_missing_references)
         self.progress = progress
         self.folders: dict[str, bool] = {}
+        self.asked: str | None = None
+        self.links: LinkedFiles | None = None
         self.seen = False
 
     def exports(self, prefix: str) -> Iterator[Export]:
@@ -217,15 +228,24 @@ class _Checkout:
 
     def is_right(self, full: str, row: Row) -> bool:
         try:
-            mode = os.lstat(full).st_mode
+            about = os.lstat(full)
         except FileNotFoundError:
             return False
+        mode = about.st_mode
         if stat.S_ISDIR(mode):
             raise _in_the_way(full, "a folder", "a file")
         if _same_file(full, row, self.algorithm) is not True:
             return False
         executable = row[1] == EntryKind.EXECUTABLE
-        if row[1] != EntryKind.REFERENCE and bool(mode & 0o100) != executable:
+        if row[1] == EntryKind.REFERENCE:
+            return True
+        if self.asked == "hardlink" and self.links is not None:
+            return not mode & 0o222 and self.links.has(full, row[3], executable=executable)
+        if self.asked is not None and not mode & 0o200:
+            return False  # a hard link of an earlier call, or one that may as well be one
+        if bool(mode & 0o100) != executable:
+            if about.st_nlink > 1:
+                return False
             with _file_faults(Path(full)):
                 os.chmod(full, mode | 0o111 if executable else mode & ~0o111)
         return True

@@ -88,12 +88,13 @@ def restore(
     folder: Path | None = None,
     *,
     watch: Callable[[Artifact], Callable[[int, int], object]] | None = None,
+    link: str | None = None,
 ) -> list[Restored]:
     """Write every pinned version into ``<folder>/<name>-<version>``, by default in ``artifacts`` by the lock.
 
     Every pin is resolved before anything is written. Only what is missing or differs is written, and each
-    file is verified. Raises NotFoundError when nothing is pinned, IntegrityError when a version has not the
-    digest that was pinned.
+    file is verified; ``link`` is as in ``Artifact.download``. Raises NotFoundError when nothing is pinned,
+    IntegrityError when a version has not the digest that was pinned.
     """
     pins = read_lock(path).pins
     if not pins:
@@ -104,9 +105,9 @@ def restore(
     for item, version in zip(pins, versions, strict=True):
         if version.qualified_name not in done:
             place = base / f"{item.name}-{item.version}"
-            done[version.qualified_name] = Restored(
-                item, version, version.download(place, progress=watch(version) if watch is not None else None)
-            )
+            progress = watch(version) if watch is not None else None
+            place = version.download(place, progress=progress, link=link)
+            done[version.qualified_name] = Restored(item, version, place)
     return list(done.values())
 
 

@@ -59,6 +59,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Store": {
         "gc": "Free what no version refers to; counts only, unless --delete.",
         "fsck": "Check the store; name each damaged version, file and journal.",
+        "cache": "Show or clean the cache of what was fetched.",
         "migrate": "Bring the catalog to the schema of this Artline.",
     },
 }

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         "art pull digits:v1                         # into artifacts/digits-v1",
         "art pull digits-mlp:production model/",
         "art pull digits@blake3:2f1c… data/          # that content or nothing",
-        "art pull digits data/ --only train --exact",
+        "art pull digits data/ --only train",
+        "art pull digits data/ --exact --link hardlink",
         "art pull                                   # everything art.lock pins",
     ],
     exits=[3, 4, 5, 6, 7],
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 @click.argument("destination", required=False, metavar="[DEST]", type=click.Path(path_type=Path))
 @click.option("--only", metavar="PATH", help="Only what is at or below this path of the version.")
 @click.option("--exact", is_flag=True, help="Delete what else is in DEST: make it exactly the version.")
+@click.option(
+    "--link",
+    type=click.Choice(["copy", "reflink", "hardlink"]),
+    help="Share the bytes of files with the cache, or not; hard links are read-only.",
+)
 @click.option("--allow-missing-references", is_flag=True, help="Go on where a referenced object is gone.")
 @project_option
 @json_option
@@ -46,6 +52,7 @@ def pull(
     destination: Path | None,
     only: str | None,
     exact: bool,
+    link: str | None,
     allow_missing_references: bool,
     project: str | None,
     as_json: bool,
@@ -54,7 +61,8 @@ def pull(
 
     Each file is checked against its digest before it appears, and only what is missing or differs is
     written, so calling again resumes. Without REF every version that art.lock pins goes into artifacts/
-    beside it.
+    beside it. Files are copies, or reflinks of large ones from a remote bucket where the disk can, unless
+    --link says otherwise.
     """
     from artline.artifacts.pinning import lock_path, restore
     from artline.cli.output import print_json
@@ -79,14 +87,19 @@ def pull(
 
     try:
         if ref is None:
-            pulled = [(done.version, done.folder) for done in restore(store, lock_path(), watch=watch)]
+            restored = restore(store, lock_path(), watch=watch, link=link)
+            pulled = [(done.version, done.folder) for done in restored]
         else:
             version = store.get(ref)
             folder = version.download(
-                destination, allow_missing_references, path_prefix=only, progress=watch(version)
+                destination,
+                allow_missing_references,
+                path_prefix=only,
+                progress=watch(version),
+                link=link,
             )
             if exact:
-                version.checkout(folder)
+                version.checkout(folder, link=link)
             pulled = [(version, folder)]
     finally:
         for bar in bars:

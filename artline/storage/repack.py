@@ -32,6 +32,7 @@ def repack(
     behind can still be read, and used again, until the old pack is deleted. Raises IntegrityError when a
     block is damaged.
     """
+    content = content.uncached()  # what goes back into the bucket comes from there
     chunk = schema.chunk
     located = content.locate(digests)
     locations = {digest: found for digest, found in located.items() if found.pack_id == pack_id}
