@@ -247,4 +247,4 @@ def _passing() -> tuple[type[Exception], ...]:
 
 
 def _text(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -57,7 +57,7 @@ class S3Bucket:
     to share between threads, and usable after a fork.
     """
 
-    def __init__(self, url: str, patience: Patience | None = None, *, part_size: int = PART_SIZE) -> None:
+    def __init__(self, url: str, patience: Patience | None = None, *, part_size: int | None = None) -> None:
         self.url = url.rstrip("/")
         self.staging: Path | None = None
         self._name, _, prefix = self.url.partition("://")[2].partition("/")
@@ -65,7 +65,7 @@ class S3Bucket:
             raise UsageError(f"'{url}' names no bucket. Write it as s3://bucket/prefix")
         self._prefix = f"{prefix}/" if prefix else ""
         self._patience = patience or Patience()
-        self._part_size = part_size
+        self._part_size = part_size or PART_SIZE
         self._open: _Connection | None = None
         self._inherited: list[_Connection] = []
         self._answered = False
@@ -91,13 +91,10 @@ class S3Bucket:
             return False
         if not self._honours_conditions():
             return create_by_claim(self, name, data, self._patience)
-        attempts = self._attempts()
         content = bytes(data)
-        stored = self._call("put_object", name, attempts, expected="412", Body=content, IfNoneMatch="*")
-        if stored is not None:
-            return True
-        # The answer to an earlier try may have been lost, though it was the one that stored the object.
-        return attempts.failures > 0 and self.read(name) == content
+        stored = self._call("put_object", name, expected="412", Body=content, IfNoneMatch="*")
+        # It may be this very request that stored it before: its first answer was lost, or it came twice.
+        return stored is not None or self.read(name) == content
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         if length == 0:

@@ -118,4 +118,4 @@ def asked_wait(error: Exception) -> float:
 
 def error_text(error: Exception) -> str:
     """Return what a failure says, on one line."""
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
