@@ -161,17 +161,18 @@ def _differs(table: sa.Table, row: Any, fields: dict[str, Any]) -> bool:
 
 
 def unclaimed_manifests(content: ContentStore) -> list[bytes]:
-    """Return the roots of manifests in the index that no version has: abandoned ones, or of lost versions."""
+    """Return the roots of manifests that no version or draft has: abandoned ones, or of lost versions."""
     import sqlalchemy as sa
 
-    from artline.artifacts.schema import artifact_version
+    from artline.artifacts.schema import artifact_contribution, artifact_version
     from artline.storage.pack import Kind
     from artline.storage.schema import chunk
 
-    named = sa.exists().where(artifact_version.c.root == chunk.c.digest)
-    query = sa.select(chunk.c.digest).where(chunk.c.kind == int(Kind.ROOT), ~named).order_by(chunk.c.digest)
+    version = sa.exists().where(artifact_version.c.root == chunk.c.digest)
+    draft = sa.exists().where(artifact_contribution.c.root == chunk.c.digest)
+    query = sa.select(chunk.c.digest).where(chunk.c.kind == int(Kind.ROOT), ~version, ~draft)
     with content.catalog.read() as conn:
-        return [bytes(digest) for digest in conn.scalars(query)]
+        return [bytes(digest) for digest in conn.scalars(query.order_by(chunk.c.digest))]
 
 
 class _Gathered:
@@ -181,7 +182,7 @@ class _Gathered:
         self._db = sqlite3.connect("", isolation_level=None)
         self._db.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA cache_size=-16384;"
-            "CREATE TABLE line (what TEXT, key TEXT, catalog TEXT, changes INTEGER, text TEXT,"
+            "CREATE TABLE line (what TEXT, key TEXT, catalog TEXT, changes INTEGER, at REAL, text TEXT,"
             " PRIMARY KEY (what, key)) WITHOUT ROWID; BEGIN;"
         )
 
@@ -203,8 +204,8 @@ class _Gathered:
         if known is not None and known[:2] > (catalog, changes):
             return ""
         self._db.execute(
-            "INSERT OR REPLACE INTO line VALUES (?, ?, ?, ?, ?)",
-            (what, text, catalog, changes, json.dumps(line)),
+            "INSERT OR REPLACE INTO line VALUES (?, ?, ?, ?, ?, ?)",
+            (what, text, catalog, changes, row["at" if "at" in row else "created_at"], json.dumps(line)),
         )
         if what == "version" and known is not None and json.loads(known[2])["row"]["root"] != row["root"]:
             return f"{_name(of)} is recorded with two contents by catalogs {known[0]} and {catalog}"
@@ -217,9 +218,9 @@ class _Gathered:
         return None if found is None else (found[0], json.loads(found[1]))
 
     def each(self, what: str) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
-        """Yield the rank (catalog, number of changes) and line of each row of a kind, by place."""
+        """Yield the rank (catalog, number of changes) and line of each row of a kind, the oldest first."""
         cursor = self._db.execute(
-            "SELECT catalog, changes, text FROM line WHERE what = ? ORDER BY key", (what,)
+            "SELECT catalog, changes, text FROM line WHERE what = ? ORDER BY at, key", (what,)
         )
         for catalog, changes, text in cursor:
             yield (catalog, changes), json.loads(text)
