@@ -38,6 +38,7 @@ __all__ = [
     "ManifestBuilder",
     "Reference",
     "Row",
+    "entries_of",
     "entry_of",
     "row_of",
 ]
@@ -102,20 +103,24 @@ class Entry:
 
 def entry_of(row: Row, algorithm: Algorithm) -> Entry:
     """Return a row as an entry."""
-    from artline.storage.digest import format_digest
+    return next(entries_of((row,), algorithm))
+
+
+def entries_of(rows: Iterable[Row], algorithm: Algorithm) -> Iterator[Entry]:
+    """Yield rows as entries."""
     from artline.storage.recipe import Blob
 
-    path, number, size, digest, recipe, extra = row
-    kind = EntryKind(number)
-    return Entry(
-        path=path,
-        kind=kind,
-        size=size,
-        digest=format_digest(algorithm, digest) if digest else "",
-        target=extra if kind is EntryKind.LINK else "",
-        reference=decode_reference(extra) if kind is EntryKind.REFERENCE else None,
-        blob=Blob(digest, size, recipe or None) if kind <= EntryKind.EXECUTABLE else None,
-    )
+    kinds, prefix = tuple(EntryKind), f"{algorithm.value}:"
+    for path, number, size, digest, recipe, extra in rows:
+        yield Entry(
+            path,
+            kinds[number],
+            size,
+            prefix + digest.hex() if digest else "",
+            extra if number == EntryKind.LINK else "",
+            decode_reference(extra) if number == EntryKind.REFERENCE else None,
+            Blob(digest, size, recipe or None) if number <= EntryKind.EXECUTABLE else None,
+        )
 
 
 def row_of(path: str, blob: Blob, *, executable: bool = False) -> Row:
@@ -319,8 +324,7 @@ class Manifest:
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Yield entries in order of their paths' UTF-8 bytes."""
         for rows in self.rows(prefix):
-            for row in rows:
-                yield entry_of(row, self._algorithm)
+            yield from entries_of(rows, self._algorithm)
 
     def has_prefix(self, text: str) -> bool:
         """Tell whether any path begins with ``text``, reading at most one shard."""

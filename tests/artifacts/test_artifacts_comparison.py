@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from artline.artifacts import manifest as manifests
 from artline.artifacts.comparison import differences
-from artline.artifacts.manifest import Manifest, ManifestBuilder, Row
+from artline.artifacts.diff import diff_manifests
+from artline.artifacts.manifest import Manifest, ManifestBuilder, Row, entry_of
 from artline.artifacts.shards import Columns, decode_root, encode_root, encode_shard
-from artline.errors import IntegrityError
+from artline.errors import IntegrityError, InvalidPathError
 from artline.storage.digest import Algorithm
 
 Difference = tuple[Row | None, Row | None]
@@ -150,3 +151,46 @@ def test_a_forged_shard_out_of_order_is_refused(twist: object) -> None:
     after = Manifest(chunks, Algorithm.SHA256, chunks.put(other, root=True))
     with pytest.raises(IntegrityError, match="out of order"):
         list(differences(before, after))
+
+
+def test_thousands_of_changes_renames_and_removals() -> None:
+    chunks = Chunks()
+    old = [row(i, i) for i in range(5000)]
+    new = [row(i, i + 10**6) for i in range(1500)]  # changed
+    new += [row(i + 20_000, i) for i in range(4999, 2499, -1)]  # renamed, in another order
+    new += [row(i + 40_000, i + 10**7) for i in range(1100)]  # added
+    found = diff_manifests(load(chunks, old), load(chunks, sorted(new)), Algorithm.SHA256)
+    assert [(a.path, b.path) for a, b in found.changed] == [(r[0],) * 2 for r in old[:1500]]
+    assert [(a.path, b.path) for a, b in found.renamed] == [
+        (row(i, 0)[0], row(i + 20_000, 0)[0]) for i in range(2500, 5000)
+    ]
+    assert [e.path for e in found.removed] == [row(i, 0)[0] for i in range(1500, 2500)]
+    assert [e.path for e in found.added] == [row(i + 40_000, 0)[0] for i in range(1100)]
+    assert found.added[-1] == entry_of(row(41_099, 10**7 + 1099), Algorithm.SHA256)
+    assert found.added[1030:1032] == tuple(found.added)[1030:1032]
+    assert list(found.changed) == [found.changed[place] for place in range(1500)]
+    assert found.removed == list(found.removed) != list(found.removed)[:-1]
+    assert found.removed != list(found.added)
+    assert repr(found.removed).startswith("<1,000 of them: Entry(path='d/01500'")
+    with pytest.raises(IndexError):
+        found.added[1100]
+
+
+def test_the_same_content_at_several_paths_is_renamed_in_order() -> None:
+    chunks = Chunks()
+    copies = [(path, *row(0, 7)[1:]) for path in ("a", "b", "c", "x", "y")]
+    found = diff_manifests(load(chunks, copies[:3]), load(chunks, copies[3:]), Algorithm.SHA256)
+    assert [(old.path, new.path) for old, new in found.renamed] == [("a", "x"), ("b", "y")]
+    assert [entry.path for entry in found.removed] == ["c"]
+    assert not found.added
+
+
+def test_a_path_that_breaks_the_rules_is_refused() -> None:
+    chunks = Chunks()
+    before = load(chunks, [row(1, 1)])
+    root = decode_root(chunks.data[before.root_digest])
+    forged = chunks.put(encode_shard([("../x", *row(1, 2)[1:])]), root=False)
+    shard = replace(root.shards[0], first="../x", last="../x", digest=forged, logical=bytes(32))
+    after = chunks.put(encode_root(replace(root, shards=(shard,))), root=True)
+    with pytest.raises(InvalidPathError):
+        diff_manifests(before, Manifest(chunks, Algorithm.SHA256, after), Algorithm.SHA256)
