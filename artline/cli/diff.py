@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import click
 
 from artline.cli.command import command
@@ -64,8 +67,8 @@ def diff(
     that changed, the cells that differ are printed. A key that several rows of a version have (! in front)
     is reported and its rows are not told apart. Cells are compared by value; those of CSV are text.
     """
-    from artline.cli.documents import entry_document
-    from artline.cli.output import green, print_json, print_json_list, red, yellow
+    from artline.cli.documents import entry_document, pair_document
+    from artline.cli.output import green, print_json_lists, red, yellow
     from artline.cli.row_changes import RowReport
     from artline.cli.stores import open_artifacts
     from artline.cli.values import count, plain, size
@@ -74,16 +77,15 @@ def diff(
     found = store.get(old).diff(store.get(new))
     report = RowReport(found, keys) if keys else None
     if as_json:
-        pairs = {
-            name: [{"old": entry_document(a), "new": entry_document(b)} for a, b in part]
-            for name, part in (("changed", found.changed), ("renamed", found.renamed))
+        lists: dict[str, Iterable[Any]] = {
+            "added": map(entry_document, found.added),
+            "removed": map(entry_document, found.removed),
+            "changed": map(pair_document, found.changed),
+            "renamed": map(pair_document, found.renamed),
         }
-        added, removed = map(entry_document, found.added), map(entry_document, found.removed)
-        document = {"equal": not found, "added": list(added), "removed": list(removed), **pairs}
-        if report is None:
-            print_json(document)
-        else:
-            print_json_list({**document, "tables": report.tables()}, "rows", report.documents())
+        if report is not None:
+            lists |= {"tables": report.tables(), "rows": report.documents()}
+        print_json_lists({"equal": not found}, lists)
     else:
         if not stat:
             for entry in found.removed:

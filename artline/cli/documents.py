@@ -22,6 +22,7 @@ __all__ = [
     "draft_document",
     "entry_document",
     "moment",
+    "pair_document",
     "rule_document",
     "run_document",
     "version_document",
@@ -128,6 +129,11 @@ def entry_document(entry: Entry) -> dict[str, Any]:
         **({"target": entry.target} if entry.target else {}),
         **({"uri": entry.ref} if entry.ref else {}),
     }
+
+
+def pair_document(pair: tuple[Entry, Entry]) -> dict[str, Any]:
+    """Return the document of a path that changed, or moved."""
+    return {"old": entry_document(pair[0]), "new": entry_document(pair[1])}
 
 
 def run_document(record: RunRecord) -> dict[str, Any]:

@@ -181,14 +181,14 @@ def list_versions(store: ArtifactStore, ref: str, deleted: bool, as_json: bool) 
 
 def list_files(store: ArtifactStore, ref: str, prefix: str, as_json: bool) -> None:
     from artline.cli.documents import entry_document, version_document
-    from artline.cli.output import print_json_list
+    from artline.cli.output import print_json_lists
     from artline.cli.values import plain, size
     from artline.errors import EntryNotFoundError
 
     version = store.get(ref)
     if as_json:
         document = version_document(version.record, store.content.algorithm)
-        print_json_list({"version": document}, "files", map(entry_document, version.files(prefix)))
+        print_json_lists({"version": document}, {"files": map(entry_document, version.files(prefix))})
         return
     empty = True
     for entry in version.files(prefix):

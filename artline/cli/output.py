@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -28,7 +29,7 @@ __all__ = [
     "note",
     "print_fields",
     "print_json",
-    "print_json_list",
+    "print_json_lists",
     "print_table",
     "red",
     "yellow",
@@ -85,12 +86,17 @@ def yellow(text: str) -> str:
 def json_text(document: Any, indent: int | None = 2) -> str:
     """Write JSON: times as ISO 8601 in UTC, NaN and infinities as text, keys in the order given."""
     clean = _clean(document)
-    text = json.dumps(clean, indent=indent, ensure_ascii=False, allow_nan=False)
+    text = _encoder(indent, False).encode(clean)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # a file name that is no UTF-8
-        text = json.dumps(clean, indent=indent, ensure_ascii=True, allow_nan=False)
+        text = _encoder(indent, True).encode(clean)
     return text
+
+
+@functools.cache
+def _encoder(indent: int | None, ascii_only: bool) -> json.JSONEncoder:
+    return json.JSONEncoder(indent=indent, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def print_json(document: Any) -> None:
@@ -98,18 +104,20 @@ def print_json(document: Any) -> None:
     _write(json_text(document) + "\n")
 
 
-def print_json_list(head: Mapping[str, Any], name: str, items: Iterable[Any]) -> None:
-    """Print one JSON document: the fields of ``head``, then ``name`` with the items, one a line.
+def print_json_lists(head: Mapping[str, Any], lists: Mapping[str, Iterable[Any]]) -> None:
+    """Print one JSON document: the fields of ``head``, then lists by name, one item a line.
 
     The items are never in memory together, however many there are.
     """
-    first = json_text(head)[:-1].rstrip()
-    source = iter(items)
-    start = "[" if (item := next(source, _END)) is _END else f"[\n    {json_text(item, indent=None)}"
-    _write(f"{first},\n  {json_text(name)}: {start}")
-    while batch := list(itertools.islice(source, 1000)):
-        _write("".join(f",\n    {json_text(item, indent=None)}" for item in batch))
-    _write("]\n}\n" if item is _END else "\n  ]\n}\n")
+    _write(json_text(head)[:-1].rstrip())
+    for name, items in lists.items():
+        source = iter(items)
+        start = "[" if (item := next(source, _END)) is _END else f"[\n    {json_text(item, indent=None)}"
+        _write(f",\n  {json_text(name)}: {start}")
+        while batch := list(itertools.islice(source, 1000)):
+            _write("".join(f",\n    {json_text(item, indent=None)}" for item in batch))
+        _write("]" if item is _END else "\n  ]")
+    _write("\n}\n")
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], empty: str = "") -> None:

@@ -111,6 +111,8 @@ def number(value: Any) -> str:
 
 def plain(text: str) -> str:
     """Return ``text`` with control characters spelt out, so that a name cannot steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         c if c.isprintable() or c == " " else c.encode("unicode_escape", "surrogatepass").decode()
         for c in text

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from artline.cli.output import Column, display_width, print_fields, print_json_list, print_table
+from artline.cli.output import Column, display_width, print_fields, print_json_lists, print_table
 from artline.cli.progress import Progress
 
 
@@ -36,10 +36,11 @@ def test_fields_leave_out_what_is_empty(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("count", [0, 1, 2, 2500])
 def test_a_streamed_list_is_one_document(count: int, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    print_json_list({"head": {"a": 1}}, "items", ({"i": i} for i in range(count)))
+    print_json_lists({"head": {"a": 1}}, {"items": ({"i": i} for i in range(count)), "more": iter([])})
     assert json.loads(capsysbinary.readouterr().out) == {
         "head": {"a": 1},
         "items": [{"i": i} for i in range(count)],
+        "more": [],
     }
 
 
