@@ -135,13 +135,14 @@ def load_settings(*, start: str | os.PathLike[str] | None = None, **overrides: A
 def parse_size(text: str) -> int:
     """Read a number of bytes such as ``0``, ``500MB`` or ``20 GiB``; raises ValueError."""
     import re
+    from fractions import Fraction
 
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", text.strip(), re.IGNORECASE | re.ASCII)
     if found is None or (found[3] and not found[2]):
         raise ValueError(f"expected a size such as 500MB or 20GiB, got {text!r}")
     power = " kmgtp".index(found[2].lower() or " ")
     base = 1024 if found[3] or not text.strip().lower().endswith("b") else 1000
-    return int(float(found[1]) * base**power)
+    return int(Fraction(found[1]) * base**power)
 
 
 def find_project_file(start: Path | None) -> Path | None:

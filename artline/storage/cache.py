@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _RESERVE_MOST = 1 << 30  # or this, where that is less
 _CHECKS = 32  # the size is looked at each time when this part of the limit has been added
 _CHECK_MOST = 256 << 20
 _UNIT = 64 << 10  # one byte of the tally stands for this much that was added
+_MARGIN = 16 << 20  # a full disk gets this much more than what is lacking
 _SECOND = 1_000_000_000
 _TAG = "CACHEDIR.TAG"
 _TAG_TEXT = (
@@ -87,6 +89,8 @@ class Cache:
         self._limit: int | None = None
         self._ready = False
         self._crowded = False
+        self._closed = False
+        self._lock = threading.Lock()
 
     @property
     def limit(self) -> int:
@@ -136,7 +140,7 @@ class Cache:
 
     def has_room(self, size: int) -> bool:
         """Tell whether so many bytes may be added, after removing old entries if the disk is nearly full."""
-        if size > self.limit or not self.prepare():
+        if self._closed or size > self.limit or not self.prepare():
             return False
         with contextlib.suppress(OSError):
             if self._lacking(size) <= 0:
@@ -193,6 +197,15 @@ class Cache:
         """Free at least so many bytes of disk, if the cache has them."""
         total = self.usage().size
         return self._evict(above=0, keep=max(total - size, 0))
+
+    def give_way(self, size: int) -> bool:
+        """Make room on a full disk for so many bytes of something else; tell whether there is some.
+
+        This process adds nothing to the cache any more: it would take the room again.
+        """
+        self._closed = True
+        with self._lock:  # one writer may have made room for another
+            return self.free_space() > size or self.release(size + _MARGIN).bytes > 0
 
     def clean(
         self,
@@ -261,7 +274,7 @@ class Cache:
 
     def _paths(self) -> Iterator[str]:
         for folder in self._folders():
-            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as found:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
                 for entry in found:
                     if not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=False):
                         yield entry.path
@@ -270,7 +283,7 @@ class Cache:
         pending = [f"{self.folder}/{PACKS}", f"{self.folder}/{FILES}"]
         while pending:
             folder = pending.pop()
-            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as found:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
                 pending += [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
             yield folder
 

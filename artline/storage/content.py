@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Blob", "ContentStore", "Kind", "Usage"]
 
-MARGIN = 16 << 20  # more than what is lacking is freed at once
 
 _open_stores: dict[tuple[int, str, str, str, str, str], ContentStore] = {}
 _open_lock = threading.Lock()
@@ -110,9 +109,13 @@ class ContentStore:
         return store
 
     def writer(self, *, owner: str = "") -> ContentWriter:
-        """Start storing content under a lease of its own. Use the writer in one thread."""
+        """Start storing content under a lease of its own. Use the writer in one thread.
+
+        Raises AuthError where the store may only be read.
+        """
         from artline.storage.writer import ContentWriter
 
+        self.catalog.check_writable()
         return ContentWriter(self, owner=owner)
 
     def missing(self, digests: Sequence[bytes], lease: Lease | None = None) -> set[bytes]:
@@ -167,11 +170,11 @@ class ContentStore:
         return other
 
     def make_room(self, destination: Path, size: int) -> bool:
-        """Free so many bytes of a full disk by giving up cached ones on it; tell whether that freed any."""
+        """Have a cache on the same full disk give way for so many bytes; tell whether there is room now."""
         try:
             if os.stat(destination.absolute().parent).st_dev != os.stat(self.cache.folder).st_dev:
                 return False
-            return self.cache.release(size + MARGIN).bytes > 0
+            return self.cache.give_way(size)
         except OSError:
             return False
 

@@ -29,6 +29,7 @@ __all__ = ["Export", "ExportStats", "export"]
 
 _BATCH = 2048
 _BUFFERS = 4
+_ATTEMPTS = 4  # others may take the room that was made
 _WRITERS = 2  # creating a file is the kernel's work, and it has more than one core
 
 
@@ -206,13 +207,14 @@ class _Exporter:
                 _write_all(descriptor, [memoryview(content)[done:]], done)
 
     def _with_room(self, item: Export, write: Callable[[], None]) -> None:
-        """Write a file; on a full disk once more after the cache has given way."""
-        try:
-            write()
-        except StoreFullError:
-            if not self._store.make_room(item.destination, item.blob.size):
-                raise
-            write()
+        """Write a file; on a full disk again after the cache has given way."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return write()
+            except StoreFullError:
+                if attempt == _ATTEMPTS - 1 or not self._store.make_room(item.destination, item.blob.size):
+                    raise
+        return None
 
     def _count(self, files: int, size: int) -> None:
         self.stats.files += files

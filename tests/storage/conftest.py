@@ -17,17 +17,17 @@ from artline.storage.content import ContentStore
 
 
 @pytest.fixture
-def on_small_disk(tmp_path: Path) -> Callable[[str], str]:
-    """Return a function that runs Python code in a folder on a disk of 8 MiB and returns what it printed.
+def on_small_disk(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that runs Python code in a folder on a small disk and returns what it printed.
 
     The disk is a tmpfs in a mount namespace of the process's own, which needs no rights.
     """
     folder = tmp_path / "small"
     folder.mkdir()
 
-    def run(code: str) -> str:
+    def run(code: str, size: str = "8m") -> str:
         namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-Urm"]
-        script = 'mount -t tmpfs -o size=8m tmpfs "$1" && cd "$1" && exec "$2" -c "$3"'
+        script = f'mount -t tmpfs -o size={size} tmpfs "$1" && cd "$1" && exec "$2" -c "$3"'
         command = [*namespace, "sh", "-c", script, "sh", str(folder), sys.executable, textwrap.dedent(code)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
