@@ -1,6 +1,6 @@
 # Every target sets up .venv by itself. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-docs lock clean
+.PHONY: help demo test test-clouds lint format bench bench-docs lock clean
 
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -16,6 +16,12 @@ test: ## run every test, in parallel, with coverage
 	@tools/packages test
 	@tools/environment dev
 	.venv/bin/pytest -n logical --cov --cov-report=term $(PYTEST_ARGS)
+
+test-clouds: ## references to Google Cloud Storage and Azure, against servers for them (needs npm)
+	@tools/packages clouds
+	@tools/environment dev
+	@tools/clouds
+	.venv-clouds/bin/python -m pytest -p no:cacheprovider tests/clouds $(PYTEST_ARGS)
 
 lint: ## ruff, mypy --strict, and the layers
 	@tools/environment dev
@@ -41,6 +47,6 @@ lock: ## compile the lock files anew (tools/lock --upgrade moves the pins)
 	@tools/lock
 
 clean: ## remove all that the other targets made
-	rm -rf .venv .venv-lock .demo .bench build dist htmlcov .coverage .coverage.* coverage.xml
+	rm -rf .venv .venv-lock .venv-clouds .demo .bench build dist htmlcov .coverage .coverage.* coverage.xml
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .services
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

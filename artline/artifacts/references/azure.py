@@ -8,9 +8,9 @@ from typing import Any
 from artline.artifacts.references.found import Found
 from artline.artifacts.references.objects import Objects
 
-__all__ = ["Azure"]
+__all__ = ["PAGE", "Azure"]
 
-_PAGE = 5000
+PAGE = 5000
 
 
 class Azure(Objects):
@@ -34,7 +34,7 @@ class Azure(Objects):
         client = fs.service_client.get_container_client(container)
         try:
             found = client.list_blobs(
-                name_starts_with=prefix, include=["metadata"], results_per_page=_PAGE
+                name_starts_with=prefix, include=["metadata"], results_per_page=PAGE
             ).by_page()
             while (page := sync(fs.loop, _next_page, found)) is not None:
                 for blob in page:

@@ -15,7 +15,9 @@ from artline.artifacts.references.ranges import open_ranges
 if TYPE_CHECKING:
     from artline.artifacts.manifest import Reference
 
-__all__ = ["Google"]
+__all__ = ["PAGE", "Google"]
+
+PAGE = 1000
 
 _GENERATION = re.compile(r"#([0-9]+)$")
 
@@ -91,7 +93,7 @@ def _item(fs: Any, bucket: str, key: str, generation: str) -> dict[str, Any]:
 def _list(fs: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
     more: dict[str, str] = {}
     while True:
-        page = fs.call("GET", "b/{}/o", bucket, prefix=prefix, json_out=True, **more)
+        page = fs.call("GET", "b/{}/o", bucket, prefix=prefix, maxResults=PAGE, json_out=True, **more)
         yield from page.get("items", ())
         if not page.get("nextPageToken"):
             return
@@ -99,9 +101,11 @@ def _list(fs: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
 
 
 def _fetch(fs: Any, bucket: str, key: str, generation: str, start: int, end: int) -> bytes:
+    # cat_file would first ask, by gRPC, what kind of bucket it is.
     options = {"generation": generation} if generation else {}
-    data: bytes = fs.cat_file(f"{bucket}/{key}", start=start, end=end, **options)
-    return data
+    wanted = {"Range": f"bytes={start}-{end - 1}"}
+    _, data = fs.call("GET", "b/{}/o/{}", bucket, key, alt="media", headers=wanted, **options)
+    return bytes(data)
 
 
 def _described(uri: str, item: dict[str, Any]) -> Found:
