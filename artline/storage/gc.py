@@ -16,10 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from artline.errors import ConflictError, IntegrityError, StoreTooNewError
+from artline.errors import ConflictError, IntegrityError, NotFoundError, StoreTooNewError
 from artline.storage import schema
 from artline.storage.lease import COLLECTION, LEASE_SECONDS, read_epoch
-from artline.storage.pack import BLOCK_SIZE, ENTRY, HEADER_SIZE, TRAILER_SIZE, object_name
+from artline.storage.pack import (
+    BLOCK_SIZE,
+    ENTRY,
+    HEADER_SIZE,
+    TRAILER_SIZE,
+    decode_header,
+    object_name,
+)
 from artline.storage.schema import PackState
 
 if TYPE_CHECKING:
@@ -316,6 +323,7 @@ class _Collector:
                 strays |= set(names.values()) - {names[known] for known in connection.scalars(statement)}
         patience = max(self._grace, LEASE_SECONDS)
         old = {name for name in strays if name in seen and seen[name] + patience <= self._now}
+        old = {name for name in old if not self._is_foreign(name)}
         self._result.orphans += len(old)
         if self._result.dry_run:
             return
@@ -329,6 +337,21 @@ class _Collector:
             if fresh:
                 insert = self._catalog.upsert(orphan).on_conflict_do_nothing()
                 connection.execute(insert, [{"name": name, "seen_at": self._now} for name in fresh])
+
+    def _is_foreign(self, name: str) -> bool:
+        """Tell whether a pack says that it is another store's, as when two were given the same bucket."""
+        try:
+            header = decode_header(self._content.bucket.read(name, 0, HEADER_SIZE), name)
+        except (IntegrityError, NotFoundError):
+            return False
+        except StoreTooNewError:
+            return True
+        if header.store_id == self._content.store_id:
+            return False
+        self._result.problems.append(
+            f"pack {name} in {self._content.bucket.url} is another store's ({header.store_id}): it was left"
+        )
+        return True
 
 
 def _parts(items: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -59,7 +59,8 @@ def identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm, adopt: bool
                 "with their versions, aliases and files come back; runs and their metrics stay lost"
             )
     if known is None:
-        text = stored or json.dumps(_new_identity(algorithm), indent=2) + "\n"
+        mine = adopt or isinstance(bucket, LocalBucket)
+        text = (stored if mine else None) or _intended(catalog, algorithm)
         parse_identity(text, bucket.url)
         with catalog.write() as connection:
             insert = catalog.upsert(schema.store_meta).values(key="store", value=text)
@@ -127,9 +128,24 @@ def _agree(catalog: Catalog, bucket: Bucket, known: str, stored: str | None) -> 
     if stored is not None and parse_identity(stored, bucket.url)["id"] != identity["id"]:
         raise UsageError(
             f"the bucket {bucket.url} belongs to another store than the catalog {catalog.place}. "
-            "Check ART_CATALOG and ART_BUCKET"
+            "Check ART_CATALOG and ART_BUCKET. If the bucket's own catalog is lost, take it over: "
+            "art fsck --repair"
         )
     return identity
+
+
+def _intended(catalog: Catalog, algorithm: Algorithm) -> str:
+    """Return the identity that the store of a new catalog is to have; the same one whenever it is asked.
+
+    It is on record before the bucket is touched: a file that is found there, without packs yet, is that of an
+    earlier attempt of ours, or another catalog's, and that one may be at work.
+    """
+    intended = sa.select(schema.store_meta.c.value).where(schema.store_meta.c.key == "intended")
+    text = json.dumps(_new_identity(algorithm), indent=2) + "\n"
+    with catalog.write() as connection:
+        insert = catalog.upsert(schema.store_meta).values(key="intended", value=text)
+        connection.execute(insert.on_conflict_do_nothing())
+        return str(connection.scalar(intended))
 
 
 def _mended(catalog: Catalog, bucket: Bucket, known: str | None) -> str | None:
