@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -95,27 +95,33 @@ def _grouped(pairs: Iterable[tuple[str, Edge]]) -> dict[str, list[Edge]]:
     return groups
 
 
-# A step goes along one edge: down from a version to the runs that used it and from a run to what it made,
-# up the other way round. UNION drops what was seen before, so cycles end; a limit on depth ends them too.
+# What led to a version goes up from it to the runs whose output it is, and from each to its inputs; what came
+# of it goes down likewise, the roles exchanged. A step of the walk is such a pair of edges, from version to
+# version, each found through an index. UNION drops what was seen before, so even a circle ends.
 _WALK = """
-WITH RECURSIVE walk (way, version_id, run{depth_column}) AS (
-    {seeds}
+WITH RECURSIVE reached (version_id) AS (
+    {seed}
     UNION
-    SELECT walk.way,
-           CASE WHEN walk.version_id = 0 THEN edge.version_id ELSE 0 END,
-           CASE WHEN walk.version_id = 0 THEN '' ELSE edge.run END{depth_step}
-    FROM walk JOIN artifact_edge AS edge ON (
-        (walk.version_id <> 0 AND edge.version_id = walk.version_id
-            AND edge.role = CASE walk.way WHEN 'down' THEN 'input' ELSE 'output' END)
-        OR (walk.version_id = 0 AND edge.run = walk.run
-            AND edge.role = CASE walk.way WHEN 'down' THEN 'output' ELSE 'input' END)
-    ){depth_limit}
+    SELECT far.version_id
+    FROM reached
+    JOIN artifact_edge AS near ON near.version_id = reached.version_id AND near.role = :near
+    JOIN artifact_edge AS far ON far.run = near.run AND far.role = :far
+), via (run) AS (
+    SELECT edge.run FROM reached
+    JOIN artifact_edge AS edge ON edge.version_id = reached.version_id AND edge.role = :near
+    UNION SELECT CAST(:run AS TEXT)
 )
-SELECT DISTINCT edge.version_id, edge.run, edge.role, edge.use_as, edge.at
-FROM artifact_edge AS edge
-JOIN walk AS here ON here.version_id = edge.version_id
-JOIN walk AS there ON there.run = edge.run AND there.version_id = 0 AND there.way = here.way
+SELECT edge.version_id, edge.run, edge.role, edge.use_as, edge.at
+FROM reached JOIN artifact_edge AS edge ON edge.version_id = reached.version_id AND edge.role = :near
+UNION ALL
+SELECT edge.version_id, edge.run, edge.role, edge.use_as, edge.at
+FROM via JOIN artifact_edge AS edge ON edge.run = via.run AND edge.role = :far
 """
+_FROM_VERSION = "SELECT CAST(:version_id AS BIGINT)"
+_FROM_RUN = "SELECT version_id FROM artifact_edge WHERE run = :run AND role = :far"
+
+# Up to this depth a walk goes level by level and reads no more than that; beyond, it reads everything first.
+_LEVELS = 32
 
 
 def trace(
@@ -128,29 +134,80 @@ def trace(
 ) -> list[Step]:
     """Return the edges around a version or a run.
 
-    ``depth`` limits how many edges are followed in a row. One recursive query, whatever the size.
+    ``depth`` limits how many edges are followed in a row. One recursive query, whatever the size, or a query
+    or two for each level of a small depth.
     """
+    ways: tuple[Direction, ...] = ("up", "down") if direction == "both" else (direction,)
+    found: set[Step] = set()
+    for way in ways:
+        if depth is None:
+            found |= _everything(conn, version_id, run, way)
+            continue
+        beside = _beside(conn) if depth <= _LEVELS else _among(_everything(conn, version_id, run, way))
+        found |= _near(version_id or run, way, depth, beside)
+    return sorted(found)
+
+
+def _everything(conn: sa.Connection, version_id: int, run: str, way: Direction) -> set[Step]:
     import sqlalchemy as sa
 
-    limited = depth is not None
-    ways = ("up", "down") if direction == "both" else (direction,)
-    zero = ", 0" if limited else ""
-    seeds = " UNION ALL ".join(
-        f"SELECT '{way}', CAST(:version_id AS BIGINT), CAST(:run AS TEXT){zero}" for way in ways
-    )
-    if len(ways) > 1:
-        seeds = f"SELECT * FROM ({seeds}) AS seed"
-    text = _WALK.format(
-        seeds=seeds,
-        depth_column=", depth" if limited else "",
-        depth_step=", walk.depth + 1" if limited else "",
-        depth_limit="\n    WHERE walk.depth < :depth" if limited else "",
-    )
-    values: dict[str, int | str] = {"version_id": version_id, "run": run}
-    if depth is not None:
-        values["depth"] = depth
+    near, far = ("output", "input") if way == "up" else ("input", "output")
+    text = _WALK.format(seed=_FROM_VERSION if version_id else _FROM_RUN)
+    values: dict[str, int | str] = {"run": run, "near": near, "far": far}
+    if version_id:
+        values["version_id"] = version_id
     rows = conn.execute(sa.text(text), values)
-    return sorted((row.version_id, row.run, row.role, row.use_as, row.at) for row in rows)
+    return {(row.version_id, row.run, row.role, row.use_as, row.at) for row in rows}
+
+
+# Given versions or runs and a role, the edges of that role that they have.
+_Beside = Callable[[Set[int | str], str], Iterable[Step]]
+
+
+def _near(start: int | str, way: Direction, depth: int, beside: _Beside) -> set[Step]:
+    """Return the edges between what is at most ``depth`` edges away from a version (its id) or a run."""
+    seen, frontier = {start}, {start}
+    found: set[Step] = set()
+    for level in range(depth + 1):
+        of_versions = isinstance(next(iter(frontier)), int)
+        steps = beside(frontier, "output" if of_versions == (way == "up") else "input")
+        if level == depth:  # what lies beyond is not wanted, but an edge back to what was met is
+            found.update(step for step in steps if step[1 if of_versions else 0] in seen)
+            break
+        found.update(steps)
+        frontier = {step[1] if of_versions else step[0] for step in steps} - seen
+        seen |= frontier
+        if not frontier:
+            break
+    return found
+
+
+def _beside(conn: sa.Connection) -> _Beside:
+    import sqlalchemy as sa
+
+    from artline.artifacts.schema import artifact_edge
+
+    edge = artifact_edge.c
+
+    def ask(nodes: Set[int | str], role: str) -> list[Step]:
+        some = list(nodes)
+        column = edge.version_id if isinstance(some[0], int) else edge.run
+        query = sa.select(edge.version_id, edge.run, edge.role, edge.use_as, edge.at).where(edge.role == role)
+        return [
+            (row.version_id, row.run, row.role, row.use_as, row.at)
+            for start in range(0, len(some), 500)
+            for row in conn.execute(query.where(column.in_(some[start : start + 500])))
+        ]
+
+    return ask
+
+
+def _among(steps: Iterable[Step]) -> _Beside:
+    by_node: dict[tuple[int | str, str], list[Step]] = {}
+    for step in steps:
+        by_node.setdefault((step[0], step[2]), []).append(step)
+        by_node.setdefault((step[1], step[2]), []).append(step)
+    return lambda nodes, role: [step for node in nodes for step in by_node.get((node, role), ())]
 
 
 def closes_circle(conn: sa.Connection, version_id: int, run: str, role: str) -> bool:
@@ -176,7 +233,8 @@ def closes_circle(conn: sa.Connection, version_id: int, run: str, role: str) -> 
     made = sa.select(edge.id).where(edge.run == run, edge.role == "output").limit(1)
     if conn.execute(made).scalar() is None:
         return False
-    return any(step[1] == run for step in trace(conn, version_id=version_id, direction="up"))
+    # A run that is not over has few descendants, and a version may have very many ancestors.
+    return any(step[0] == version_id for step in trace(conn, run=run, direction="down"))
 
 
 def draw(

@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 
 from artline.artifacts.commit import INPUT, OUTPUT, Proposal, commit_version, write_edge
 from artline.artifacts.interchange import openlineage, prov
-from artline.artifacts.lineage import Edge, Graph, Node, draw, trace
+from artline.artifacts.lineage import Edge, Graph, Node, trace
 from artline.artifacts.manifest import Built
 from artline.artifacts.render import dot, mermaid, to_json, tree
 from artline.artifacts.schema import artifact_edge, artifact_version
-from artline.artifacts.versions import load_versions
 from artline.storage.catalog import Catalog, sqlite_url
-from artline.storage.digest import Algorithm
 
 
 def versions(catalog: Catalog, count: int) -> list[int]:
@@ -265,22 +263,3 @@ def test_prov_relates_entities_and_activities_that_it_declares() -> None:
         assert relation["prov:entity"] in document["entity"]
         assert relation["prov:activity"] in document["activity"]
     assert [relation.get("prov:role") for relation in document["used"].values()] == ['the "set"', None]
-
-
-def test_thousands_of_nodes_in_a_row_are_followed_and_drawn(catalog: Catalog) -> None:
-    ids = versions(catalog, 1500)
-    link(
-        catalog,
-        *(edge for index in range(1499) for edge in (
-            (ids[index], f"e/p/r{index}", INPUT), (ids[index + 1], f"e/p/r{index}", OUTPUT)
-        )),
-    )  # fmt: skip
-    with catalog.read() as conn:
-        steps = trace(conn, version_id=ids[0], direction="down")
-        assert len(trace(conn, version_id=ids[0], direction="down", depth=100)) == 100
-        records = {record.id: record for record in load_versions(conn, ids)}
-    graph = draw(records[ids[0]], records, steps, Algorithm.BLAKE3)
-    assert len(graph.nodes) == 2999
-    assert tree(graph).count("\n") == 2999
-    assert len(openlineage(graph)) == 1499
-    assert len(prov(graph)["used"]) == 1499
