@@ -6,8 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from artline.artifacts.shards import DIGEST, Columns, Row
-from artline.errors import IntegrityError
+from artline.artifacts.shards import DIGEST, Columns, Row, ascend
 
 if TYPE_CHECKING:
     from artline.artifacts.manifest import Manifest
@@ -97,7 +96,9 @@ def _compare(left: _Stretch, right: _Stretch) -> Iterator[tuple[Row | None, Row 
         yield from _same_paths(left.columns, 0, right.columns, 0, left.count)
         return
     before, after = left.names(), right.names()
-    old, new = _in_order(before), _in_order(after)
+    ascend(before)
+    ascend(after)
+    old, new = set(before), set(after)
     place, other = left.start, right.start
     for name in sorted(old ^ new):
         if name in old:
@@ -111,14 +112,6 @@ def _compare(left: _Stretch, right: _Stretch) -> Iterator[tuple[Row | None, Row 
             yield None, right.columns.row(end)
             place, other = place + end - other, end + 1
     yield from _same_paths(left.columns, place, right.columns, other, left.stop - place)
-
-
-def _in_order(names: list[bytes]) -> set[bytes]:
-    """Return names as a set; raise IntegrityError when they do not ascend."""
-    found = set(names)
-    if len(found) < len(names) or names != sorted(names):
-        raise IntegrityError("a manifest's rows are out of order, or there twice. Run: art fsck")
-    return found
 
 
 def _same_paths(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import posixpath
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from artline.artifacts.shards import EntryKind, Row
+from artline.artifacts.manifest import check_rows
+from artline.artifacts.shards import Columns, EntryKind, Row, Shard, ascend
 
 if TYPE_CHECKING:
     from artline.artifacts.manifest import Manifest
@@ -87,14 +89,33 @@ class Folders:
 
     def _names(self, folder: str) -> list[tuple[str, Row | None]]:
         prefix = folder + "/" if folder else ""
-        found: list[tuple[str, Row | None]] = []
+        # '0' follows '/', so this is the first path behind everything in the folder.
+        start, stop = bisect_left(self._lasts, prefix), len(self._lasts)
+        if folder:
+            stop = bisect_left(self._manifest.root.shards, folder + "0", key=lambda shard: shard.first)
+        names = self._near(prefix) if stop - start <= KEPT_SHARDS else self._far(prefix, start, stop)
+        return sorted(names, key=lambda item: item[0])
+
+    def _near(self, prefix: str) -> Iterator[tuple[str, Row | None]]:
+        """Yield what is in a folder of a few shards, which are kept at hand."""
         row = self._first(prefix)
         while row is not None and row[0].startswith(prefix):
             name, slash, _ = row[0][len(prefix) :].partition("/")
-            found.append((name, None if slash else row))
-            # '0' follows '/', so this is the first path behind everything in the folder.
+            yield name, None if slash else row
             row = self._first(f"{prefix}{name}0" if slash else row[0] + "\0")
-        return sorted(found, key=lambda item: item[0])
+
+    def _far(self, prefix: str, start: int, stop: int) -> Iterator[tuple[str, Row | None]]:
+        """Yield what is in a large folder, making no rows of what is further down in it."""
+        shards, before = self._manifest.root.shards, ""
+        wanted = [at for at in range(start, stop) if not _sole_folder(shards[at], prefix)]
+        read = self._manifest.columns(wanted)
+        for at in range(start, stop):
+            name = _sole_folder(shards[at], prefix)
+            found = iter([(name, None)]) if name else _in_columns(next(read), prefix.encode())
+            for name, row in found:
+                if name != before:
+                    yield name, row
+                before = name
 
     def _row(self, path: str) -> Row | None:
         row = self._first(path) if path else None
@@ -135,6 +156,30 @@ class Folders:
             if len(self._kept) > KEPT_SHARDS:
                 self._kept.popitem(last=False)
         return shard
+
+
+def _sole_folder(shard: Shard, prefix: str) -> str:
+    """Return the folder, directly in another one, that holds a whole shard; empty where none does."""
+    if not shard.first.startswith(prefix):
+        return ""
+    name, slash, _ = shard.first[len(prefix) :].partition("/")
+    return name if slash and shard.last.startswith(f"{prefix}{name}/") else ""
+
+
+def _in_columns(columns: Columns, prefix: bytes) -> Iterator[tuple[str, Row | None]]:
+    names = columns.names
+    ascend(names)
+    at = bisect_left(names, prefix)
+    rows: list[Row] = []
+    found: list[tuple[str, Row | None]] = []
+    while at < len(names) and names[at].startswith(prefix):
+        name, slash, _ = names[at][len(prefix) :].partition(b"/")
+        row = columns.row(at)
+        rows.append(row)
+        found.append((name.decode(), None if slash else row))
+        at = bisect_left(names, prefix + name + b"0", at) if slash else at + 1
+    check_rows(rows)
+    yield from found
 
 
 def _join(folder: str, name: str) -> str:

@@ -389,8 +389,9 @@ class Manifest:
 
 def _columns(shard: Shard, block: bytes) -> Columns:
     columns = Columns(block)
-    names = columns.names
-    if len(names) != shard.rows or names[0] != shard.first.encode() or names[-1] != shard.last.encode():
+    paths, first, last = columns.paths, f"{shard.first}\0".encode(), f"{shard.last}\0".encode()
+    ends = paths == last if columns.count == 1 else paths.endswith(b"\0" + last)
+    if columns.count != shard.rows or not (paths.startswith(first) and ends):
         raise IntegrityError(
             f"the manifest shard from '{shard.first}' is not what its root says. Run: art fsck"
         )

@@ -22,6 +22,7 @@ __all__ = [
     "Root",
     "Row",
     "Shard",
+    "ascend",
     "decode_root",
     "decode_shard",
     "encode_root",
@@ -196,6 +197,12 @@ class Columns:
         if have < self.count:
             return [value if flag & bit else b"" for value, flag in zip(values, self._flags, strict=True)]
         return values
+
+
+def ascend(names: list[bytes]) -> None:
+    """Raise IntegrityError unless names, in UTF-8, ascend without one that is there twice."""
+    if not all(map(bytes.__lt__, names, names[1:])):
+        raise IntegrityError("a manifest's rows are out of order, or there twice. Run: art fsck")
 
 
 def decode_shard(data: bytes) -> list[Row]:
