@@ -39,8 +39,8 @@ from artline.errors import ArtlineError
 from artline.runs.journal import FILE_HEADER, FRAME_HEADER, HEADED, JournalReader, JournalWriter
 from artline.runs.records import Config, Console, Finish, Heartbeat, Process, Rows, Start
 from artline.storage.compression import Compressor
-from artline.storage.identity import parse_identity
 from artline.storage.digest import Algorithm
+from artline.storage.identity import parse_identity
 from artline.storage.pack import (
     BLOCK_HEADER,
     BLOCK_SIZE,

@@ -22,8 +22,8 @@ from artline.errors import IntegrityError, StoreTooNewError, UsageError
 from artline.runs.journal import FILE_HEADER, HEADED, JournalReader
 from artline.storage.chunker import ChunkerParameters
 from artline.storage.compression import LARGEST_FRAME, Compressor
-from artline.storage.identity import parse_identity
 from artline.storage.digest import Algorithm
+from artline.storage.identity import parse_identity
 from artline.storage.pack import (
     ENTRY,
     HEADER_SIZE,
@@ -40,7 +40,7 @@ from proof.decoders import TARGETS, Chunks, Target, attempt
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seeds=st.lists(st.integers(0, 2**32), min_size=1, max_size=20))
 def test_forged_input_is_refused_or_read_right(target: Target, tmp_path: Path, seeds: list[int]) -> None:
     for seed in seeds:
