@@ -107,6 +107,15 @@ class RunStore:
         other processes. Raises StoreLockedError, StoreUnavailableError.
         """
         drained = self.drain(project, run_id)
+        if self.catalog.read_only:
+            waiting = sum(journal.waiting > 0 for journal in self.journals())
+            if waiting and "read-only" not in self._warned:
+                self._warned.add("read-only")
+                journals = "a journal" if waiting == 1 else f"{waiting} journals"
+                warn(
+                    f"{journals} cannot be taken in, as the store may be read here and not written: runs are "
+                    "shown as they were before"
+                )
         for damage in map(str, drained.damages):
             if damage not in self._warned:
                 self._warned.add(damage)
@@ -114,7 +123,12 @@ class RunStore:
         return drained.frames
 
     def drain(self, project: str | None = None, run_id: str | None = None) -> Drain:
-        """Do what ``ingest`` does, and tell what happened, damaged journals included."""
+        """Do what ``ingest`` does, and tell what happened, damaged journals included.
+
+        Where the store may only be read that is nothing.
+        """
+        if self.catalog.read_only:
+            return Drain()
         within = None
         if project is not None:
             within = self._ingestion.folder / project

@@ -25,6 +25,7 @@ from artline.errors import (
     UsageError,
 )
 from artline.storage.migrations import latest_revision, revisions, upgrade
+from artline.storage.readonly import ReadOnlyFile, may_not_write
 from artline.storage.schema import metadata
 
 if TYPE_CHECKING:
@@ -52,10 +53,14 @@ class Catalog:
         self.place = place
         self.dialect: str = engine.dialect.name
         self._revision = ""
+        self._frozen: ReadOnlyFile | None = None
 
     @classmethod
     def open(cls, url: str, *, lock_timeout: float = 30.0, upgrade_schema: bool = True) -> Catalog:
         """Open the catalog at ``url``, creating it or migrating an older schema.
+
+        A SQLite catalog that this process may not write is opened for reading; writing to it raises
+        AuthError, and so does opening one with an older schema.
 
         ``lock_timeout`` is how many seconds a transaction waits for another writer. With
         ``upgrade_schema`` false an older schema is left as it is. Raises StoreTooNewError,
@@ -64,13 +69,18 @@ class Catalog:
         """
         parsed = _parse(url)
         place = parsed.render_as_string(hide_password=True)
+        frozen = None
         if parsed.get_backend_name() == "sqlite":
             place = parsed.database or ""
-            _make_folder(Path(place).parent)
-            engine = _sqlite_engine(parsed, lock_timeout)
+            if may_not_write(place):
+                frozen = ReadOnlyFile(place, lock_timeout)
+            else:
+                _make_folder(Path(place).parent)
+            engine = _sqlite_engine(parsed, lock_timeout, frozen)
         else:
             engine = _postgres_engine(parsed, lock_timeout)
         catalog = cls(engine, place)
+        catalog._frozen = frozen
         try:
             catalog._check_schema(upgrade_schema, lock_timeout)
         except BaseException:
@@ -78,6 +88,11 @@ class Catalog:
             raise
         os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
         return catalog
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this process may read the catalog and not write it."""
+        return self._frozen is not None
 
     @property
     def revision(self) -> str:
@@ -94,14 +109,17 @@ class Catalog:
     def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
         """Run one transaction: committed and durable when the block ends, rolled back when it raises.
 
+        Raises AuthError where the catalog may only be read.
+
         Without ``durable`` a power failure soon after may undo it, and nothing else.
 
         On SQLite writers run one after the other (BEGIN IMMEDIATE). On PostgreSQL they run side by
         side (READ COMMITTED): take ``serialize`` where two writers must not interleave. Keep it short.
         Constraint violations come out as ``sqlalchemy.exc.IntegrityError``.
         """
+        self.check_writable()
         mode = "write" if durable else "hasty write"
-        with _mapped(self.place), self._connect(mode) as connection, connection.begin():
+        with _mapped(self.place, writing=True), self._connect(mode) as connection, connection.begin():
             if not durable and self.dialect == "postgresql":
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
@@ -160,9 +178,16 @@ class Catalog:
             if text != "ok"
         ]
 
+    def check_writable(self) -> None:
+        """Raise AuthError where the catalog may only be read."""
+        if self._frozen is not None:
+            raise self._frozen.refuse()
+
     def close(self) -> None:
         """Close every pooled connection. The catalog can still be used, and opens new ones then."""
         self._engine.dispose()
+        if self._frozen is not None:
+            self._frozen.close()
 
     @contextlib.contextmanager
     def _connect(self, mode: str) -> Iterator[sa.Connection]:
@@ -170,13 +195,19 @@ class Catalog:
         if self.dialect == "postgresql":
             options["isolation_level"] = "REPEATABLE READ" if mode == "read" else "READ COMMITTED"
             options["postgresql_readonly"] = mode == "read"
-        with self._engine.connect() as connection:
+        steady = self._frozen.steady() if self._frozen is not None else contextlib.nullcontext()
+        with steady, self._engine.connect() as connection:
             yield connection.execution_options(**options)
 
     def _check_schema(self, upgrade_schema: bool, lock_timeout: float) -> None:
         self._revision = self._read_revision()
         if self._revision == latest_revision() or not upgrade_schema:
             return
+        if self.read_only:
+            raise AuthError(
+                f"the catalog {self.place} has schema {self._revision or 'none'} and may not be written here "
+                f"to bring it to {latest_revision()}. Open it once where it may be: art migrate"
+            )
         if self.dialect == "sqlite":
             with _file_lock(Path(self.place + ".lock"), lock_timeout):
                 self._enable_wal()
@@ -244,14 +275,18 @@ def _parse(url: str) -> sa.URL:
     )
 
 
-def _sqlite_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
-    engine = sa.create_engine(
-        url,
-        connect_args={"timeout": lock_timeout, "check_same_thread": False},
-        pool_size=8,
-        max_overflow=64,
-        pool_timeout=lock_timeout,
-    )
+def _sqlite_engine(url: sa.URL, lock_timeout: float, frozen: ReadOnlyFile | None = None) -> sa.Engine:
+    if frozen is not None:
+        # Each reading looks anew at how the file is to be opened.
+        engine = sa.create_engine("sqlite://", creator=frozen.connect, poolclass=sa.NullPool)
+    else:
+        engine = sa.create_engine(
+            url,
+            connect_args={"timeout": lock_timeout, "check_same_thread": False},
+            pool_size=8,
+            max_overflow=64,
+            pool_timeout=lock_timeout,
+        )
 
     @event.listens_for(engine, "connect")
     def connect(raw: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
@@ -337,7 +372,7 @@ def _file_lock(path: Path, timeout: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _mapped(place: str) -> Generator[None]:
+def _mapped(place: str, *, writing: bool = False) -> Generator[None]:
     """Turn the errors of the catalog's own connections into Artline's.
 
     SQLAlchemy wraps those. What is not wrapped is about another file, such as a draft's.
@@ -347,14 +382,14 @@ def _mapped(place: str) -> Generator[None]:
     except ConstraintError:
         raise
     except DBAPIError as error:
-        raise _translate(error, place) from error
+        raise _translate(error, place, writing) from error
     except sa.exc.TimeoutError as error:
         raise StoreLockedError(
             f"every connection to the catalog {place} stayed in use. Try again with fewer threads"
         ) from error
 
 
-def _translate(error: DBAPIError, place: str) -> Exception:
+def _translate(error: DBAPIError, place: str, writing: bool) -> Exception:
     if isinstance(error.orig, sqlite3.Error):
         return _translate_sqlite(error.orig, place)
     code = getattr(error.orig, "sqlstate", None) or ""
@@ -363,7 +398,12 @@ def _translate(error: DBAPIError, place: str) -> Exception:
         return StoreLockedError(f"the catalog {place} is locked by another writer: {text}. Try again")
     if code == "53100":
         return StoreFullError(f"the disk under the catalog {place} is full. Free space and try again")
-    if code in ("28000", "28P01", "42501"):
+    if code == "42501" or (writing and code == "25006"):  # a server that only follows another one
+        return AuthError(
+            f"the store may be read here and not written: the catalog {place} refused ({text}). Use a user "
+            "who may write its tables, and the server that takes changes"
+        )
+    if code in ("28000", "28P01"):
         return AuthError(f"the catalog {place} refused the login: {text}. Check user and password")
     if code in ("XX001", "XX002"):
         return IntegrityError(f"the catalog {place} is damaged: {text}. Restore the database from a backup")

@@ -190,7 +190,7 @@ def test_whatever_happened_comes_back(
                 store.set_tags(ref, [f"t{number}"], **PLACE)
             elif what == "describe":
                 version = store.get(ref, **PLACE)
-                version.description += "more"
+                version.description = f"{version.description}more"
                 version.save()
             elif what == "alias":
                 store.set_alias(ref, alias, **PLACE)
