@@ -121,7 +121,7 @@ _FROM_VERSION = "SELECT CAST(:version_id AS BIGINT)"
 _FROM_RUN = "SELECT version_id FROM artifact_edge WHERE run = :run AND role = :far"
 
 # Up to this depth a walk goes level by level and reads no more than that; beyond, it reads everything first.
-_LEVELS = 32
+_LEVELS = 128
 
 
 def trace(
