@@ -1,18 +1,29 @@
-"""Reused memory: files are read behind room for their block headers, so that a full arena is one write."""
+"""What large content passes through: reused memory, and as many threads as there are cores.
+
+Files are read behind room for their block headers, so that a full arena is one write.
+"""
 
 from __future__ import annotations
 
 import mmap
+import os
 from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["RESERVE", "WINDOW", "Arena", "ArenaPool"]
+__all__ = ["RESERVE", "WINDOW", "Arena", "ArenaPool", "cores"]
 
 WINDOW = 8 << 20
 RESERVE = 4 << 20
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Arena:

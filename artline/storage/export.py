@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artline.errors import IntegrityError, StoreFullError
-from artline.storage.arena import Arena, ArenaPool
+from artline.storage.arena import Arena, ArenaPool, cores
+from artline.storage.bucket import LocalBucket
 from artline.storage.destination import Destinations
 from artline.storage.reader import Stretch, fetch, payload, recover, stretches
 from artline.storage.recipe import Blob
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["Export", "ExportStats", "export"]
 
 _BATCH = 2048
-_BUFFERS = 4
+_REMOTE_READERS = 6  # one request waits most of its time
 _ATTEMPTS = 4  # others may take the room that was made
+_EXPANDERS = 4
 _WRITERS = 2  # creating a file is the kernel's work, and it has more than one core
 
 
@@ -77,7 +79,9 @@ class _Exporter:
         self._store = store
         self._hash = store.algorithm.constructor()
         self._progress = progress
-        self._pool = ArenaPool(_BUFFERS)
+        self._readers = 1 if isinstance(store.bucket, LocalBucket) else _REMOTE_READERS
+        self._buffers = self._readers + 4  # being read, one that waits, and three being hashed and written
+        self._pool = ArenaPool(self._buffers)
         self._destinations = Destinations()
 
     def run(self, batch: list[Export]) -> None:
@@ -126,12 +130,12 @@ class _Exporter:
 
     def _fetched(self, wanted: Iterator[Stretch]) -> Iterator[tuple[Stretch, memoryview, Arena]]:
         """Yield stretches with their bytes and the arena to be given back; the next are on their way."""
-        with ThreadPoolExecutor(1, "artline-fetch") as reader:
+        with ThreadPoolExecutor(self._readers, "artline-fetch") as reader:
             ahead: deque[tuple[Stretch, Future[memoryview], Arena]] = deque()
             for stretch in wanted:
                 arena = self._pool.take()
                 ahead.append((stretch, reader.submit(fetch, self._store, stretch, arena.view), arena))
-                if len(ahead) >= _BUFFERS - 2:
+                if len(ahead) > self._readers:
                     done, data, filled = ahead.popleft()
                     yield done, data.result(), filled
             for done, data, filled in ahead:
@@ -148,7 +152,7 @@ class _Exporter:
                 self._find_culprit(recipe.chunks)
             except StoreFullError:
                 self._count(0, before - self.stats.bytes)
-                self._pool = ArenaPool(_BUFFERS)  # the arenas that were under way are lost
+                self._pool = ArenaPool(self._buffers)  # the arenas that were under way are lost
                 raise
         raise IntegrityError(
             f"the chunks of {self._store.format(item.blob.digest)} are right but not what the recipe "
@@ -161,25 +165,36 @@ class _Exporter:
         position = 0
         with (
             self._destinations.temporary(os.fspath(item.destination), item.mode) as descriptor,
+            ThreadPoolExecutor(min(_EXPANDERS, cores()), "artline-expand") as expanding,
             ThreadPoolExecutor(1, "artline-hash") as hashing,
             ThreadPoolExecutor(1, "artline-write") as writing,
         ):
             busy: deque[tuple[Arena, list[Future[None]]]] = deque()
             for stretch, data, arena in self._fetched(stretches(self._in_order(recipe.chunks), sort=False)):
-                start = position
-                contents = [payload(self._store, stretch, data, location) for location in stretch.locations]
-                position += sum(len(content) for content in contents)
+                size = sum(location.raw_size for location in stretch.locations)
+                contents = expanding.submit(self._contents, stretch, data)
                 hashed = hashing.submit(_update_all, hasher, contents)
-                written = writing.submit(_write_all, descriptor, contents, start)
+                written = writing.submit(_write_all, descriptor, contents, position)
+                position += size
                 busy.append((arena, [hashed, written]))
-                while len(busy) > 1:
+                while len(busy) > 2:
                     self._finish(*busy.popleft())
-                self._count(0, position - start)
+                self._count(0, size)
             for pending in busy:
                 self._finish(*pending)
             if hasher.digest() != item.blob.digest:
                 raise _WrongContentError
         self._count(1, 0)
+
+    def _contents(self, stretch: Stretch, data: memoryview) -> list[Buffer]:
+        """Return what the blocks of a stretch hold, which are as long as the index says."""
+        contents = []
+        for location in stretch.locations:
+            content = payload(self._store, stretch, data, location)
+            if len(content) != location.raw_size:
+                raise self._store.damaged(location, "its size is not the index's")
+            contents.append(content)
+        return contents
 
     def _finish(self, arena: Arena, tasks: list[Future[None]]) -> None:
         for task in tasks:
@@ -203,8 +218,7 @@ class _Exporter:
 
     def _write(self, item: Export, content: Buffer) -> None:
         with self._destinations.temporary(os.fspath(item.destination), item.mode) as descriptor:
-            if (done := os.write(descriptor, content)) != len(content):
-                _write_all(descriptor, [memoryview(content)[done:]], done)
+            _write(descriptor, content, 0)
 
     def _with_room(self, item: Export, write: Callable[[], None]) -> None:
         """Write a file; on a full disk again after the cache has given way."""
@@ -223,15 +237,19 @@ class _Exporter:
             self._progress(files, size)
 
 
-def _update_all(hasher: object, contents: list[Buffer]) -> None:
-    for content in contents:
+def _update_all(hasher: object, contents: Future[list[Buffer]]) -> None:
+    for content in contents.result():
         hasher.update(content)  # type: ignore[attr-defined]  # a Hasher
 
 
-def _write_all(descriptor: int, contents: list[Buffer], start: int) -> None:
-    for content in contents:
-        view = memoryview(content)
-        while len(view):
-            done = os.pwrite(descriptor, view, start)
-            start += done
-            view = view[done:]
+def _write_all(descriptor: int, contents: Future[list[Buffer]], start: int) -> None:
+    for content in contents.result():
+        start += _write(descriptor, content, start)
+
+
+def _write(descriptor: int, content: Buffer, start: int) -> int:
+    """Write all of ``content`` at ``start``; return how much it is."""
+    done = os.pwrite(descriptor, content, start)
+    while done < len(content):
+        done += os.pwrite(descriptor, memoryview(content)[done:], start + done)
+    return done

@@ -168,9 +168,16 @@ def decode_block(data: Buffer, digest: bytes, algorithm: Algorithm, place: str) 
     return content
 
 
-def expand(stored: memoryview, block: Block, algorithm: Algorithm, place: str) -> Buffer:
-    """Return a block's content from its stored bytes, which must match the block's checksum."""
-    if xxh3_64_intdigest(stored) != block.checksum:
+def expand(
+    stored: memoryview, block: Block, algorithm: Algorithm, place: str, *, hashed: bool = False
+) -> Buffer:
+    """Return a block's content from its stored bytes, which must match the block's checksum.
+
+    With ``hashed`` the caller compares the content with a digest, and what is stored as it is need not be
+    looked at twice; what is compressed must be what was written before it is expanded.
+    """
+    known = hashed and block.codec == Codec.RAW
+    if not known and xxh3_64_intdigest(stored) != block.checksum:
         raise damaged(block.digest, algorithm, place, "its checksum does not match")
     if block.codec == Codec.RAW:
         if block.raw_size != block.stored_size:

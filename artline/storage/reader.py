@@ -103,15 +103,14 @@ def recover(store: ContentStore, location: Location) -> Buffer:
 
 
 def payload(store: ContentStore, stretch: Stretch, data: memoryview, location: Location) -> Buffer:
-    """Return a block's content out of a fetched stretch, checked against its checksum but not its digest."""
+    """Return a block's content out of a fetched stretch, yet to be compared with a digest by the caller."""
     start = location.position - stretch.start
     block = parse_block_header(data[start : start + BLOCK_SIZE], location.position)
     if block is None or block.digest != location.digest or block.stored_size != location.stored_size:
         raise store.damaged(location, "its header does not match")
     begin = start + BLOCK_SIZE
-    return expand(
-        data[begin : begin + block.stored_size], block, store.algorithm, store.pack_object(location.pack_id)
-    )
+    stored = data[begin : begin + block.stored_size]
+    return expand(stored, block, store.algorithm, store.pack_object(location.pack_id), hashed=True)
 
 
 def read_chunks(store: ContentStore, digests: Iterable[bytes]) -> Iterator[tuple[Location, Buffer]]:

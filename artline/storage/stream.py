@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from artline.errors import ArtlineError
-from artline.storage.arena import RESERVE, WINDOW, Arena, ArenaPool
+from artline.storage.arena import RESERVE, WINDOW, Arena, ArenaPool, cores
 from artline.storage.chunker import Cutter
 from artline.storage.compression import Compressor
 from artline.storage.pack import Codec, Kind, encode_block_header
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BUFFERS", "EncodedBlock", "FileSource", "Source", "StreamSource", "encode_chunk", "store_chunks"]
 
+_WORKERS = 4
 _AHEAD = 1  # windows each stage may lag behind the one before it
 BUFFERS = 2 * _AHEAD + 4  # two queues, the window being read, the one after it, and two being written
 
@@ -112,9 +113,17 @@ class StreamSource:
 @dataclass(slots=True)
 class _Window:
     arena: Arena
-    cut: Future[list[tuple[int, int, bytes]]]
+    cut: Future[list[_Span]]
     hashed: Future[None]
     encoded: list[Future[EncodedBlock]]
+
+
+class _Span(NamedTuple):
+    """A chunk in a window, and its digest to come."""
+
+    start: int
+    end: int
+    digest: Future[bytes]
 
 
 def encode_chunk(compressor: Compressor, data: memoryview, digest: bytes, kind: int) -> EncodedBlock:
@@ -131,17 +140,17 @@ def store_chunks(
 ) -> tuple[bytes, list[tuple[bytes, int]]]:
     """Store a source's chunks; return the digest of all of it, and its chunks in order.
 
-    The stages, each a step behind the one before: read; hash the whole, and cut and hash chunks; ask
+    The stages, each a step behind the one before: read; hash the whole, cut it, and hash chunks; ask
     which chunks are missing; compress those; write. All but the question release the interpreter lock.
     """
     pipeline = None
     try:
         with (
             ThreadPoolExecutor(1, "artline-hash") as whole,
+            ThreadPoolExecutor(min(_WORKERS, cores()), "artline-chunk") as workers,
             ThreadPoolExecutor(1, "artline-cut") as cutter,
-            ThreadPoolExecutor(min(4, os.cpu_count() or 1), "artline-encode") as encoder,
         ):
-            pipeline = _Pipeline(writer, store, pool, source, whole, cutter, encoder)
+            pipeline = _Pipeline(writer, store, pool, source, whole, cutter, workers)
             return pipeline.run()
     finally:
         if pipeline is not None:
@@ -157,11 +166,11 @@ class _Pipeline:
         source: Source,
         whole: ThreadPoolExecutor,
         cutter: ThreadPoolExecutor,
-        encoder: ThreadPoolExecutor,
+        workers: ThreadPoolExecutor,
     ) -> None:
         self._writer = writer
         self._source = source
-        self._whole, self._cutter, self._encoder = whole, cutter, encoder
+        self._whole, self._cutter, self._workers = whole, cutter, workers
         self._hasher = store.algorithm.hasher()
         self._hash = store.algorithm.constructor()
         self._cut = Cutter(store.chunker).cut
@@ -208,7 +217,7 @@ class _Pipeline:
         """Move windows on to the next stage until no stage holds more than ``behind`` of them."""
         while len(self._cutting) > behind:
             window = self._cutting.popleft()
-            spans = window.cut.result()
+            spans = [(start, end, digest.result()) for start, end, digest in window.cut.result()]
             self._chunks += [(digest, end - start) for start, end, digest in spans]
             self._writer.stats.chunks += len(spans)
             missing = self._writer.claim([digest for _, _, digest in spans])
@@ -217,7 +226,7 @@ class _Pipeline:
                 if digest in missing:
                     missing.remove(digest)
                     chunk = window.arena.view[start:end]
-                    task = self._encoder.submit(encode_chunk, self._compressor, chunk, digest, Kind.DATA)
+                    task = self._workers.submit(encode_chunk, self._compressor, chunk, digest, Kind.DATA)
                     window.encoded.append(task)
             self._encoding.append(window)
         while len(self._encoding) > behind:
@@ -230,19 +239,25 @@ class _Pipeline:
             self._taken.remove(window.arena)
             self._claimed.difference_update(block.digest for block in blocks)
 
+    def _digest(self, chunk: memoryview) -> bytes:
+        digest: bytes = self._hash(chunk).digest()
+        return digest
+
     def _update(self, data: memoryview) -> None:
         self._hasher.update(data)
 
-    def _cut_window(
-        self, view: memoryview, end: int, last: bool, following: memoryview
-    ) -> list[tuple[int, int, bytes]]:
+    def _cut_window(self, view: memoryview, end: int, last: bool, following: memoryview) -> list[_Span]:
         """Cut a window and what the one before left over; leave the rest in front of the following one."""
         start = RESERVE - self._carry
         spans = [
-            (start + first, start + past, self._hash(view[start + first : start + past]).digest())
+            _Span(
+                start + first,
+                start + past,
+                self._workers.submit(self._digest, view[start + first : start + past]),
+            )
             for first, past in self._cut(view[start:end], last=last)
         ]
-        done = spans[-1][1] if spans else start
+        done = spans[-1].end if spans else start
         self._carry = end - done
         if not last:
             following[RESERVE - self._carry : RESERVE] = view[done:end]
