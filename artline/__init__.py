@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from artline.artifacts.media import Image
     from artline.artifacts.table import Table, TableWriter
     from artline.artifacts.table_groups import JoinedTable, PartitionedTable
+    from artline.artifacts.ttl import ArtifactTTL
     from artline.runs.api import Api
     from artline.runs.current import (
         define_metric,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Api": "artline.runs.api",
     "Artifact": "artline.artifacts.artifact",
+    "ArtifactTTL": "artline.artifacts.ttl",
     "Image": "artline.artifacts.media",
     "JoinedTable": "artline.artifacts.table_groups",
     "PartitionedTable": "artline.artifacts.table_groups",
@@ -54,6 +56,7 @@ _CURRENT = ("config", "run", "summary")
 __all__ = [
     "Api",
     "Artifact",
+    "ArtifactTTL",
     "Image",
     "JoinedTable",
     "PartitionedTable",

@@ -94,7 +94,11 @@ def finish(
             version = assembly.make(record) if record.contributions else assembly.join(record)
     finally:
         assembly.close()
+    ttl = artifact.given_ttl
     artifact.become(version)
+    if ttl is not None:
+        artifact.ttl = ttl
+        artifact.save()
     return artifact
 
 

@@ -12,6 +12,7 @@ from artline.artifacts.projects import ensure_project
 from artline.artifacts.protection import check_unprotected
 from artline.artifacts.records import note_artifact, note_row, note_version
 from artline.artifacts.refs import LATEST, version_alias
+from artline.artifacts.ttl import TTL, ttl_of, ttl_seconds, ttl_text
 from artline.errors import ConflictError, UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Proposal:
     aliases: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     bases: tuple[int, ...] = ()  # versions whose chunks the manifest shares; they must still be there
+    ttl: TTL | None = None  # None leaves it open
     on_latest: bool = False  # the last of them, or nothing where there is none, must still be the latest
 
 
@@ -99,7 +101,12 @@ def commit_version(conn: sa.Connection, proposal: Proposal) -> tuple[int, bool]:
     found: int | None = conn.execute(query).scalar()
     if found is not None:
         edit_version(
-            conn, found, metadata=proposal.metadata, description=proposal.description, run=proposal.run
+            conn,
+            found,
+            metadata=proposal.metadata,
+            description=proposal.description,
+            ttl=proposal.ttl,
+            run=proposal.run,
         )
         version_id = found
     else:
@@ -116,6 +123,7 @@ def commit_version(conn: sa.Connection, proposal: Proposal) -> tuple[int, bool]:
                 description=proposal.description or "",
                 created_at=now,
                 updated_at=now,
+                ttl=ttl_seconds(proposal.ttl) if proposal.ttl is not None else None,
             )
             .returning(version.id)
         ).scalar_one()
@@ -254,16 +262,19 @@ def edit_version(
     *,
     metadata: str | None = None,
     description: str | None = None,
+    ttl: TTL | None = None,
     run: str = "",
 ) -> None:
-    """Change a version's metadata (JSON text) and description, keeping what they were in its history."""
+    """Change a version's metadata (JSON text), description and ttl, keeping what they were in its history."""
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact_version
 
     version = artifact_version.c
     before = conn.execute(
-        sa.select(version.metadata, version.description).where(version.id == version_id).with_for_update()
+        sa.select(version.metadata, version.description, version.ttl)
+        .where(version.id == version_id)
+        .with_for_update()
     ).one()
     changed: dict[str, Any] = {}
     if metadata is not None and metadata != before.metadata:
@@ -274,6 +285,13 @@ def edit_version(
         changed["description"] = description
         detail = {"before": before.description, "after": description}
         record_event(conn, version_id, "description_changed", detail, run)
+    if ttl is not None:  # said again it counts anew, for a version that undelete brought back
+        changed["ttl"] = ttl_seconds(ttl)
+        if changed["ttl"] != before.ttl or _is_back(conn, version_id):
+            detail = {"before": ttl_text(ttl_of(before.ttl)), "after": ttl_text(ttl)}
+            record_event(conn, version_id, "ttl_changed", detail, run)
+        else:
+            del changed["ttl"]
     if changed:
         conn.execute(
             sa.update(artifact_version)
@@ -281,6 +299,17 @@ def edit_version(
             .values(updated_at=time.time(), **changed)
         )
         note_version(conn, version_id)
+
+
+def _is_back(conn: sa.Connection, version_id: int) -> bool:
+    import sqlalchemy as sa
+
+    from artline.artifacts.schema import artifact_event
+
+    event = artifact_event.c
+    query = sa.select(event.kind).where(event.version_id == version_id).order_by(event.id.desc())
+    kinds = conn.execute(query.where(event.kind.in_(("undeleted", "ttl_changed"))).limit(1))
+    return kinds.scalar() == "undeleted"
 
 
 def write_edge(conn: sa.Connection, version_id: int, run: str, role: str, use_as: str = "") -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 from artline.artifacts.manifest import Manifest
 from artline.artifacts.refs import check_name, check_type
+from artline.artifacts.ttl import TTL, ArtifactTTL, read_ttl, ttl_of
 from artline.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class ArtifactIdentity:
         self._manifest: Manifest | None = None
         self._final = False
         self._sent_to: str | None = None
+        self._ttl: TTL | None = None
 
     def become(self, record: VersionRecord) -> None:
         """Turn into the version that a record describes, letting go of the draft."""
@@ -60,6 +62,7 @@ class ArtifactIdentity:
         self._metadata = deepcopy(record.metadata)
         self.aliases = list(record.aliases)
         self.tags = list(record.tags)
+        self._ttl = None
 
     def send(self, distributed_id: str) -> None:
         """Note that a distributed draft has its content now, letting go of its own."""
@@ -219,6 +222,31 @@ class ArtifactIdentity:
     @metadata.setter
     def metadata(self, value: dict[str, Any]) -> None:
         self._metadata = value
+
+    @property
+    def ttl(self) -> timedelta | None:
+        """How long the version is kept, from when it was first logged; None if it does not grow old.
+
+        Set it to a time, to None or ``ArtifactTTL.DISABLED`` for a version that never goes by itself, or to
+        ``ArtifactTTL.INHERIT`` for one that goes by its artifact's retention rule, as it does unless
+        something is said; ``save`` writes later changes. Raises ConflictError for a draft that inherits,
+        UsageError for what is no time above 0.
+        """
+        ttl = self._ttl if self._ttl is not None else ttl_of(self.record.ttl)
+        if ttl is ArtifactTTL.INHERIT:
+            from artline.artifacts.rules import inherited_ttl
+
+            return inherited_ttl(self.store, self.record.artifact_id)
+        return ttl if isinstance(ttl, timedelta) else None
+
+    @ttl.setter
+    def ttl(self, value: timedelta | ArtifactTTL | None) -> None:
+        self._ttl = read_ttl(value)
+
+    @property
+    def given_ttl(self) -> TTL | None:
+        """The ttl that was set and is not written yet, None if none was."""
+        return self._ttl
 
     @property
     def given_metadata(self) -> dict[str, Any] | None:

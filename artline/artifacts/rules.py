@@ -1,5 +1,6 @@
-"""Retention rules: which versions of an artifact go by themselves when the collector passes.
+"""Retention: which versions go by themselves when the collector passes.
 
+A version with a ttl of its own goes by that instead of its rule's; the rest of the rule holds for it, too.
 What a run used, an alias names, ``art.lock`` pins, a collection links, or somebody brought back stays.
 """
 
@@ -16,6 +17,7 @@ from artline.artifacts.protection import protected_aliases
 from artline.artifacts.records import changing, note_artifact
 from artline.artifacts.refs import Ref, parse_ref
 from artline.artifacts.removal import mark_deleted
+from artline.artifacts.ttl import TTL, ArtifactTTL, span, ttl_of
 from artline.artifacts.versions import VersionRecord, find_artifact, load_versions
 from artline.errors import UsageError
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from artline.artifacts.store import ArtifactStore
 
-__all__ = ["Rule", "Verdict", "expire", "get_rule", "read_rule", "set_rule"]
+__all__ = ["Rule", "Verdict", "ages_at", "expire", "get_rule", "inherited_ttl", "read_rule", "set_rule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Rule:
     """Versions older than ``ttl`` and beyond the newest ``keep_last`` go; either left at None asks nothing.
 
     With ``keep_aliased`` those that have an alias (``latest`` is one) stay; without it only a protected
-    alias keeps one.
+    alias keeps one. A rule of nothing but ``keep_aliased=False`` is about versions with a ttl of their own.
     """
 
     ttl: timedelta | None = None
@@ -40,8 +42,10 @@ class Rule:
     keep_aliased: bool = True
 
     def __post_init__(self) -> None:
-        if self.ttl is None and self.keep_last is None:
-            raise UsageError("a retention rule needs ttl or keep_last. To keep everything, set no rule")
+        if self.ttl is None and self.keep_last is None and self.keep_aliased:
+            raise UsageError(
+                "a retention rule needs ttl, keep_last or keep_aliased=False. To keep everything, set no rule"
+            )
         if self.ttl is not None and self.ttl <= timedelta(0):
             raise UsageError(f"ttl must be longer than 0, not {self.ttl}")
         if self.keep_last is not None and self.keep_last < 1:
@@ -52,18 +56,20 @@ class Rule:
         """Return why a version goes under the rule: ``older than 30 days, not among the last 5``."""
         reasons = []
         if self.ttl is not None:
-            reasons.append(f"older than {_span(self.ttl)}")
+            reasons.append(f"older than {span(self.ttl)}")
         if self.keep_last is not None:
             reasons.append(f"not among the last {self.keep_last}")
         return ", ".join(reasons)
 
     def __str__(self) -> str:
+        if not self.reason:
+            return "versions go by a ttl of their own alone, with an alias or without"
         return f"versions go that are {self.reason}" + (", and have no alias" if self.keep_aliased else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A version that a rule lets go, and why; it stays when ``kept_by`` says what it is needed for."""
+    """A version that its ttl or a rule lets go, and why; it stays when ``kept_by`` says what needs it."""
 
     id: int
     name: str
@@ -130,26 +136,46 @@ def read_rule(conn: sa.Connection, artifact_id: int) -> Rule | None:
     return Rule(timedelta(seconds=row.ttl) if row.ttl is not None else None, row.keep_last, row.keep_aliased)
 
 
+def inherited_ttl(store: ArtifactStore, artifact_id: int) -> timedelta | None:
+    """Return the age at which versions of an artifact go if they have no ttl of their own, None without."""
+    with store.catalog.read() as conn:
+        rule = read_rule(conn, artifact_id)
+    return rule.ttl if rule is not None else None
+
+
+def ages_at(record: VersionRecord, rule: Rule | None) -> float | None:
+    """Return when a version will be, or was, old enough to go (seconds since 1970), None if it never is.
+
+    It is by age alone: what needs the version, or that it is among the newest, may keep it longer.
+    """
+    ttl = ttl_of(record.ttl)
+    if ttl is ArtifactTTL.INHERIT:
+        ttl = rule.ttl if rule is not None and rule.ttl is not None else ArtifactTTL.DISABLED
+    return record.created_at + ttl.total_seconds() if isinstance(ttl, timedelta) else None
+
+
 def expire(store: ArtifactStore, *, dry_run: bool) -> list[Verdict]:
-    """Delete what the rules of all artifacts let go, unless ``dry_run``; return every verdict, by name.
+    """Delete what the ttl of versions and the rules of artifacts let go, unless ``dry_run``.
+
+    Returns every verdict, by name.
 
     Each artifact is judged and dealt with in one transaction, so that a run that begins to use a version
     meanwhile either keeps it or does not find it.
     """
     import sqlalchemy as sa
 
-    from artline.artifacts.schema import artifact, artifact_rule
+    from artline.artifacts.schema import artifact, artifact_rule, artifact_version
 
+    version = artifact_version.c
+    own = sa.select(version.artifact_id).where(version.ttl > 0, version.deleted_at.is_(None))
     with store.catalog.read() as conn:
-        ids = list(conn.execute(sa.select(artifact_rule.c.artifact_id)).scalars())
+        ids = list(conn.execute(sa.union(sa.select(artifact_rule.c.artifact_id), own)).scalars())
     verdicts = []
     for artifact_id in ids:
         with store.catalog.read() if dry_run else changing(store.content) as conn:
             if not dry_run:
                 conn.execute(sa.select(artifact.c.id).where(artifact.c.id == artifact_id).with_for_update())
             rule = read_rule(conn, artifact_id)
-            if rule is None:
-                continue
             for record, verdict in _judge(conn, artifact_id, rule, store.catalog.now(conn)):
                 verdicts.append(verdict)
                 if verdict.goes and not dry_run:
@@ -158,7 +184,7 @@ def expire(store: ArtifactStore, *, dry_run: bool) -> list[Verdict]:
 
 
 def _judge(
-    conn: sa.Connection, artifact_id: int, rule: Rule, now: float
+    conn: sa.Connection, artifact_id: int, rule: Rule | None, now: float
 ) -> list[tuple[VersionRecord, Verdict]]:
     import sqlalchemy as sa
 
@@ -166,28 +192,41 @@ def _judge(
 
     version = artifact_version.c
     query = (
-        sa.select(version.id, version.created_at)
+        sa.select(version.id, version.created_at, version.ttl)
         .where(version.artifact_id == artifact_id, version.deleted_at.is_(None))
         .order_by(version.number.desc())
     )
-    beyond = conn.execute(query).all()[rule.keep_last or 0 :]
-    oldest = now - rule.ttl.total_seconds() if rule.ttl is not None else now
-    ids = [row.id for row in beyond if rule.ttl is None or row.created_at < oldest]
-    needs = _Needs(conn, artifact_id, ids, rule)
+    reasons = {}
+    newest = (rule.keep_last or 0) if rule is not None else 0
+    for row in conn.execute(query).all()[newest:]:
+        reason = _reason(rule, ttl_of(row.ttl), now - row.created_at)
+        if reason:
+            reasons[row.id] = reason
+    needs = _Needs(conn, artifact_id, list(reasons), rule)
     return [
         (
             record,
-            Verdict(record.id, record.qualified_name, record.size, rule.reason, tuple(needs(record))),
+            Verdict(record.id, record.qualified_name, record.size, reasons[record.id], tuple(needs(record))),
         )
-        for record in load_versions(conn, ids)
+        for record in load_versions(conn, list(reasons))
     ]
+
+
+def _reason(rule: Rule | None, ttl: TTL, age: float) -> str:
+    """Return why a version beyond the newest that the rule keeps goes, nothing if it stays."""
+    if isinstance(ttl, timedelta):
+        beyond = f", not among the last {rule.keep_last}" if rule is not None and rule.keep_last else ""
+        return f"older than its ttl of {span(ttl)}{beyond}" if age > ttl.total_seconds() else ""
+    if rule is None or ttl is ArtifactTTL.DISABLED:
+        return ""
+    return "" if rule.ttl is not None and age <= rule.ttl.total_seconds() else rule.reason
 
 
 class _Needs:
     """Says what versions of an artifact are needed for."""
 
-    def __init__(self, conn: sa.Connection, artifact_id: int, ids: Sequence[int], rule: Rule) -> None:
-        self.rule = rule
+    def __init__(self, conn: sa.Connection, artifact_id: int, ids: Sequence[int], rule: Rule | None) -> None:
+        self.keep_aliased = rule is None or rule.keep_aliased
         self.protected = set(protected_aliases(conn, artifact_id))
         self.path = find_lock()
         self.lock = read_lock(self.path) if self.path is not None else Lock()
@@ -197,9 +236,7 @@ class _Needs:
 
     def __call__(self, record: VersionRecord) -> list[str]:
         reasons = []
-        kept = (
-            record.aliases if self.rule.keep_aliased else [a for a in record.aliases if a in self.protected]
-        )
+        kept = record.aliases if self.keep_aliased else [a for a in record.aliases if a in self.protected]
         if kept:
             reasons.append(f"alias {', '.join(kept)}")
         if self.used.get(record.id):
@@ -222,9 +259,12 @@ _LINKED = (
     " ON version.id = link.version_id AND version.deleted_at IS NULL"
     " WHERE link.source_id IN :ids GROUP BY link.source_id"
 )
+# Brought back, and not given a ttl since.
 _BACK = (
-    "SELECT version_id, count(*) FROM artifact_event"
-    " WHERE kind = 'undeleted' AND version_id IN :ids GROUP BY version_id"
+    "SELECT version_id, count(*) FROM artifact_event AS back"
+    " WHERE kind = 'undeleted' AND version_id IN :ids AND NOT EXISTS (SELECT 1 FROM artifact_event AS later"
+    " WHERE later.version_id = back.version_id AND later.kind = 'ttl_changed' AND later.id > back.id)"
+    " GROUP BY version_id"
 )
 
 
@@ -252,11 +292,3 @@ def _find(
     return find_artifact(
         conn, ref.entity or entity or settings.entity, ref.project or project or settings.project, ref.name
     )
-
-
-def _span(span: timedelta) -> str:
-    for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        amount, rest = divmod(span.total_seconds(), seconds)
-        if amount and not rest:
-            return f"{amount:.0f} {unit}{'s' * (amount > 1)}"
-    return f"{span.total_seconds():g} seconds"

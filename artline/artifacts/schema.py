@@ -75,6 +75,7 @@ artifact_version = sa.Table(
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("updated_at", sa.Double, nullable=False),
     sa.Column("deleted_at", sa.Double),
+    sa.Column("ttl", sa.Double),  # seconds; 0: it never goes by itself, NULL: as the artifact's rule says
     sa.UniqueConstraint("artifact_id", "number"),
     sa.Index(None, "artifact_id", "digest"),
 )

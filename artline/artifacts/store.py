@@ -279,7 +279,8 @@ class ArtifactStore:
                     move_alias(conn, record.artifact_id, alias, record.id)
             remove_tags(conn, record.id, [tag for tag in record.tags if tag not in version.tags])
             add_tags(conn, record.id, [tag for tag in version.tags if tag not in record.tags])
-            edit_version(conn, record.id, metadata=metadata, description=description)
+            ttl = version.given_ttl
+            edit_version(conn, record.id, metadata=metadata, description=description, ttl=ttl)
             return load_version(conn, record.id)
 
     def delete(
@@ -442,6 +443,7 @@ class ArtifactStore:
                 aliases=aliases,
                 tags=tags,
                 bases=staging.bases,
+                ttl=draft.given_ttl,
                 on_latest=draft.incremental,
             )
             lease = staging.writer.lease

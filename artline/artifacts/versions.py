@@ -28,13 +28,17 @@ __all__ = [
 ]
 
 
+_ENDS = ("deleted", "expired", "unlinked")  # events that tell how a version went
+
+
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
     """A version as the catalog has it.
 
     ``digest`` is of the manifest's logical entries, ``root`` of the chunk that holds the manifest's root;
     sizes are bytes, times seconds since 1970. ``deleted_at`` is None for a version in use, ``source_id``
-    the version that is linked here, None for one that was logged here.
+    the version that is linked here, None for one that was logged here. ``ttl`` is in seconds, 0 for a
+    version that never goes by itself, None for one that goes by its artifact's rule.
     """
 
     id: int
@@ -53,6 +57,7 @@ class VersionRecord:
     created_at: float
     updated_at: float
     deleted_at: float | None
+    ttl: float | None = None
     source_id: int | None = None
     aliases: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -326,14 +331,18 @@ def _missing_message(conn: sa.Connection, artifact_id: int, ref: Ref, place: str
 
     version = artifact_version.c
     rows = conn.execute(
-        sa.select(version.number, version.deleted_at).where(version.artifact_id == artifact_id)
+        sa.select(version.id, version.number, version.deleted_at).where(version.artifact_id == artifact_id)
     ).all()
     number = version_number(ref.alias)
-    if any(row.number == number and row.deleted_at is not None for row in rows):
-        return (
-            f"artifact '{ref.name}:{ref.alias}' in project '{place}' was deleted. "
-            f"Bring it back: art undelete {ref.name}:{ref.alias}"
-        )
+    for row in rows:
+        if row.number == number and row.deleted_at is not None:
+            last = next((e for e in reversed(list_events(conn, row.id)) if e.kind in _ENDS), None)
+            expired = last is not None and last.kind == "expired"
+            how = f"went by itself ({last.detail['reason']})" if last and expired else "was deleted"
+            return (
+                f"artifact '{ref.name}:{ref.alias}' in project '{place}' {how}. "
+                f"Bring it back: art undelete {ref.name}:{ref.alias}"
+            )
     live = [row.number for row in rows if row.deleted_at is None]
     newest = f"newest is {version_alias(max(live))}" if live else "it has no versions"
     what = str(Ref(ref.name, ref.alias, ref.digest))

@@ -32,7 +32,7 @@ VERSION_SHAPE = """\
 VERSION: {"entity": str, "project": str, "name": str, "version": "v3", "type": str,
           "digest": str, "aliases": [str], "tags": [str], "size": bytes, "file_count": int,
           "description": str, "metadata": {…}, "created_at": time, "updated_at": time,
-          "deleted_at": time | null}"""
+          "deleted_at": time | null, "ttl": seconds | 0 (never goes by itself) | null (by its rule)}"""
 
 DRAFT_SHAPE = """\
 DRAFT: {"entity": str, "project": str, "name": str, "id": str, "type": str, "created_at": time,
@@ -88,6 +88,7 @@ def version_document(record: VersionRecord, algorithm: Algorithm) -> dict[str, A
         "created_at": moment(record.created_at),
         "updated_at": moment(record.updated_at),
         "deleted_at": moment(record.deleted_at),
+        "ttl": record.ttl,
     }
 
 

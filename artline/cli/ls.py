@@ -142,6 +142,7 @@ def list_artifacts(store: ArtifactStore, kind: str | None, as_json: bool) -> Non
 
 def list_versions(store: ArtifactStore, ref: str, deleted: bool, as_json: bool) -> None:
     from artline.artifacts.refs import parse_ref
+    from artline.artifacts.ttl import ttl_of, ttl_text
     from artline.cli.documents import version_document
     from artline.cli.output import Column, print_json, print_table
     from artline.cli.values import ago, count, size
@@ -153,6 +154,7 @@ def list_versions(store: ArtifactStore, ref: str, deleted: bool, as_json: bool) 
     if as_json:
         print_json({"versions": [version_document(v, algorithm) for v in found]})
         return
+    own = any(v.ttl is not None for v in found)
     print_table(
         [
             Column("VERSION"),
@@ -160,6 +162,7 @@ def list_versions(store: ArtifactStore, ref: str, deleted: bool, as_json: bool) 
             Column("FILES", right=True),
             Column("SIZE", right=True),
             Column("CREATED"),
+            *([Column("TTL")] if own else []),
             Column("DIGEST"),
             Column("TAGS", flexible=True),
         ],
@@ -170,6 +173,7 @@ def list_versions(store: ArtifactStore, ref: str, deleted: bool, as_json: bool) 
                 count(v.file_count),
                 size(v.size),
                 ago(v.created_at),
+                *([ttl_text(ttl_of(v.ttl)) if v.ttl is not None else "-"] if own else []),
                 format_digest(algorithm, v.digest)[:19],
                 ", ".join(v.tags),
             ]

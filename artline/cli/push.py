@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("-d", "--description", metavar="TEXT", help="What the version is.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag for the version.")
+@click.option("--ttl", metavar="TIME", help="Let the version go by itself after this time, such as 30d.")
 @project_option
 @json_option
 def push(
@@ -54,6 +55,7 @@ def push(
     metadata: tuple[str, ...],
     description: str | None,
     tags: tuple[str, ...],
+    ttl: str | None,
     project: str | None,
     as_json: bool,
 ) -> None:
@@ -67,7 +69,7 @@ def push(
     from artline.cli.documents import version_document
     from artline.cli.output import print_json
     from artline.cli.progress import Progress
-    from artline.cli.values import count, read_metadata, size, split_aliases
+    from artline.cli.values import count, read_metadata, read_span, size, split_aliases
     from artline.runs.push import push as push_path
     from artline.settings import load_settings
     from artline.storage.arena import WINDOW
@@ -95,6 +97,7 @@ def push(
             tags=tags,
             metadata=read_metadata(metadata),
             description=description,
+            ttl=read_span(ttl) if ttl is not None else None,
             watch=watch,
         )
     finally:

@@ -12,7 +12,8 @@ from artline.cli.options import artifact_argument, json_option, project_option
     examples=["art show digits", "art show digits:production --json", "art show other-project/digits:v3"],
     exits=[3, 7],
     shape="""
-VERSION with {"logged_by": run | null, "used_by": [run], "source": version, "links": [version],
+VERSION with {"expires_at": time | null (by age alone),
+              "logged_by": run | null, "used_by": [run], "source": version, "links": [version],
               "protected": [alias], "retention": RULE | null (see art retain),
               "history": [{"at": time, "run": run, "kind": str, "detail": {…}}]}
 run: "entity/project/id"; version: "entity/project/name:v3"; source: itself if it is no link
@@ -29,7 +30,8 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
     that logged it, those that used it, and what was changed on it since. Its files are listed by art ls.
     """
     from artline.artifacts.protection import protected_aliases
-    from artline.artifacts.rules import read_rule
+    from artline.artifacts.rules import ages_at, read_rule
+    from artline.artifacts.ttl import ttl_of, ttl_text
     from artline.cli.documents import moment, rule_document, version_document
     from artline.cli.output import bold, dim, json_text, print_fields, print_json
     from artline.cli.stores import open_artifacts
@@ -44,11 +46,16 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
     with store.catalog.read() as conn:
         protected = protected_aliases(conn, record.artifact_id)
         rule = read_rule(conn, record.artifact_id)
+    expires = ages_at(record, rule)
     if as_json:
         document = version_document(record, store.content.algorithm)
         events = [{"at": moment(e.at), "run": e.run, "kind": e.kind, "detail": e.detail} for e in history]
         lineage = {"logged_by": made, "used_by": used, "source": source, "links": links}
-        setting = {"protected": protected, "retention": rule_document(rule)}
+        setting = {
+            "protected": protected,
+            "retention": rule_document(rule),
+            "expires_at": moment(expires),
+        }
         print_json({**document, **lineage, **setting, "history": events})
         return
     print(bold(record.qualified_name))
@@ -60,6 +67,8 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
             "aliases": ", ".join(record.aliases),
             "protected": ", ".join(protected),
             "retention": str(rule) if rule is not None else "",
+            "ttl": ttl_text(ttl_of(record.ttl)) if record.ttl is not None else "",
+            "old enough to go": exact(expires) if expires is not None else "",
             "tags": ", ".join(record.tags),
             "description": record.description,
             "created": f"{ago(record.created_at)} ({exact(record.created_at)})",

@@ -17,11 +17,18 @@ from artline.cli.options import artifact_argument, project_option
 def undelete(refs: tuple[str, ...], project: str | None) -> None:
     """Bring a deleted version back.
 
-    With its files, metadata, tags and lineage, but without the aliases it had.
+    With its files, metadata, tags and lineage, but without the aliases it had. One that went by its age stays
+    from then on, until it is given another ttl (art retain NAME:vN --ttl).
     """
+    from artline.artifacts.rules import ages_at, read_rule
     from artline.cli.stores import open_artifacts
 
     store = open_artifacts(project)
     for ref in refs:
         record = store.undelete(ref)
-        print(f"{record.name}:{record.version} is back")
+        name = f"{record.name}:{record.version}"
+        with store.catalog.read() as conn:
+            ages = ages_at(record, read_rule(conn, record.artifact_id)) is not None
+        came_back = any(event.kind == "undeleted" for event in store.history(record.id))
+        stays = f", and stays whatever its age. Let it go again: art retain {name} --ttl 30d"
+        print(f"{name} is back{stays if ages and came_back else ''}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from artline.artifacts.artifact import Artifact
@@ -45,12 +46,14 @@ def push(
     tags: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
     description: str | None = None,
+    ttl: timedelta | None = None,
     watch: Callable[[Artifact], Callable[[int, int], object]] | None = None,
 ) -> Pushed:
     """Log ``source`` (a file, a folder, or the URL of what is to be referred to) as a version of ``name``.
 
     A run of job type ``push`` records it; it begins when everything is stored, so that a source that cannot
-    be read leaves none behind. ``watch`` is given the draft and returns what to call with progress.
+    be read leaves none behind. ``watch`` is given the draft and returns what to call with progress. The
+    version goes by itself after ``ttl``, if that is given; see ``Artifact.ttl``.
     Content that the artifact has already makes no new version. Raises SourceNotFoundError and what storing
     and logging raise; UsageError when runs are disabled.
     """
@@ -66,6 +69,8 @@ def push(
     draft = Artifact(
         name, type, description, dict(metadata) if metadata else None, store=ArtifactStore.open(settings)
     )
+    if ttl is not None:
+        draft.ttl = ttl
     progress = watch(draft) if watch is not None else None
     if "://" in source:
         draft.add_reference(source)

@@ -77,5 +77,4 @@ def test_retain_says_what_goes_and_gc_does_it(data: Path) -> None:
     call("show", "digits:v0")
     assert ask("retain", "digits", "--forever")["retention"] is None
     call("retain", "digits", "--forever", "--ttl", "1d", code=2)
-    call("retain", "digits", "--no-keep-aliased", code=2)
     call("retain", "nothing", "--ttl", "1d", code=3)
