@@ -1,9 +1,9 @@
 """The stat cache: files whose content is stored already, known again by their status without reading them.
 
 A file is the same when device, inode, size, modification time and change time all are. The change time
-cannot be set by a program, so an edit that restores the modification time is seen. What it cannot tell
-apart are two changes within one tick of the file system's clock: a file that changed so shortly before it
-was read is not recorded at all, and is read again the next time.
+cannot be set by a program, so an edit that restores the modification time is seen. A file whose next change
+might leave its change time as it is (see ``change_time``) is not recorded at all, and is read again the next
+time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["StatCache", "known_blob", "same_file", "settled"]
+__all__ = ["StatCache", "known_blob", "same_file"]
 
 _T = TypeVar("_T")
 _caches: weakref.WeakSet[StatCache] = weakref.WeakSet()
@@ -36,15 +36,6 @@ _DIGEST_END = _IDENTITY + DIGEST_SIZE
 _CHECK = struct.Struct("<Q")
 _MASK = (1 << 64) - 1
 _BATCH = 500
-# Kernels stamp files by a clock that ticks every 1 to 10 ms; some file systems keep whole seconds (or two).
-_TICK = 100_000_000
-_COARSE_TICK = 2_500_000_000
-
-
-def settled(status: os.stat_result, now_ns: int) -> bool:
-    """Tell whether a change after ``now_ns`` would certainly give the file another change time."""
-    changed = status.st_ctime_ns
-    return changed + (_COARSE_TICK if changed % 1_000_000_000 == 0 else _TICK) < now_ns
 
 
 def same_file(known: bytes, status: os.stat_result) -> bool:

@@ -11,22 +11,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from artline.errors import (
-    ArtlineError,
-    ConflictError,
-    StoreLockedError,
-    StoreUnavailableError,
-    UsageError,
-)
+from artline.errors import ArtlineError, ConflictError, StoreLockedError, StoreUnavailableError, UsageError
 from artline.storage import index
 from artline.storage.arena import RESERVE, WINDOW, Arena, ArenaPool
+from artline.storage.change_time import settled
 from artline.storage.compression import Compressor
 from artline.storage.lease import LEASE_SECONDS, Lease
 from artline.storage.pack import BLOCK_SIZE, ENTRY, Codec, Kind, encode_block_header, object_name
 from artline.storage.recipe import Blob, encode_recipe
 from artline.storage.sink import PackSink
 from artline.storage.source import OPEN_FLAGS, changed, check_regular, same, source_error
-from artline.storage.stat_cache import known_blob, same_file, settled
+from artline.storage.stat_cache import known_blob, same_file
 from artline.storage.stream import BUFFERS, FileSource, StreamSource, encode_chunk, store_chunks
 
 if TYPE_CHECKING:
@@ -221,6 +216,7 @@ class ContentWriter:
             for _ in range(_ATTEMPTS):
                 status = os.fstat(descriptor)
                 check_regular(status, path)
+                steady = settled(descriptor, status, now)
                 size = status.st_size
                 if size >= self._threshold:
                     blob = self._add_large(FileSource(descriptor, status, path, tell))
@@ -240,7 +236,7 @@ class ContentWriter:
             raise source_error(error, path) from error
         finally:
             os.close(descriptor)
-        if settled(status, now):
+        if steady:
             name = path.rfind("/") + 1
             folder = self._absolute(path[:name])
             learned.append((folder, os.fsencode(path[name:]), status, blob.digest, blob.recipe))

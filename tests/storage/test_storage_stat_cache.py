@@ -6,12 +6,12 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from artline.storage import change_time
 from artline.storage.content import ContentStore
 from artline.storage.recipe import Blob
 from artline.storage.writer import ContentWriter
@@ -25,8 +25,14 @@ def settle(path: Path) -> None:
         os.sched_yield()
 
 
+@pytest.fixture(autouse=True)
+def disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the folder of the tests for one on a disk, whatever it is on."""
+    monkeypatch.setattr(change_time, "_file_system", lambda device: "ext4")
+
+
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the list of files that are opened to be added."""
     opened: list[str] = []
     real = ContentWriter._add_path
