@@ -1,6 +1,6 @@
 # Every target sets up .venv by itself. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clouds lint format bench bench-docs lock clean
+.PHONY: help demo test test-clouds lint format bench bench-docs bench-peers lock clean
 
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -42,6 +42,10 @@ bench: ## measure speed and memory beside this machine's own floors (BENCH_ARGS=
 bench-docs: ## the same, written to docs/benchmarks.md
 	@tools/environment dev
 	@.venv/bin/python -m benchmarks --docs docs/benchmarks.md $(BENCH_ARGS)
+
+bench-peers: ## the same data with other tools, each in its own environment, written there too (40 minutes)
+	@tools/environment dev
+	@.venv/bin/python -m benchmarks --peers --docs docs/benchmarks.md $(BENCH_ARGS)
 
 lock: ## compile the lock files anew (tools/lock --upgrade moves the pins)
 	@tools/lock

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from benchmarks.bench import CHECKOUT, Bench, Row
 from benchmarks.file_rows import insert_rows, large_rows, million_rows, small_rows
+from benchmarks.peers import compare as others
+from benchmarks.peers.page import part
 from benchmarks.report import document, markdown, table
 from benchmarks.run_rows import import_rows, log_rows, short_rows
 
@@ -31,6 +33,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"some of: {', '.join(GROUPS)}"
     )
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=others.PEERS,
+        metavar="TOOL",
+        help=f"compare with other tools instead: all (40 minutes), or some of {', '.join(others.PEERS)}; "
+        f"the groups are {', '.join(others.GROUPS)}",
+    )
     parser.add_argument("--full", action="store_true", help="add 1,000,000 small files (about half an hour)")
     parser.add_argument("--repeat", type=int, default=3, help="how often each figure is taken (default 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="shrink all sizes, to try the bench itself")
@@ -40,7 +50,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--docs", type=Path, metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--check", action="store_true", help="end with 1 when a target is missed")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.peers is not None:
+        if options.full or options.check:
+            parser.error("--full and --check are about Artline's own rows: leave --peers out")
+        for group in options.only or ():
+            if group not in others.GROUPS:
+                parser.error(f"no such group with --peers: {group} (choose from {', '.join(others.GROUPS)})")
+    return options
 
 
 def main() -> None:
@@ -52,6 +69,12 @@ def main() -> None:
     bench = Bench(work, repeat=options.repeat, scale=options.scale)
     rows: list[Row] = []
     try:
+        if options.peers is not None:
+            found = others.compare(
+                bench, options.peers or others.PEERS, options.only or others.GROUPS, base / "peers"
+            )
+            others.show(found, options.repeat, options.json, options.docs)
+            return
         for name in groups:
             print(f"measuring: {name}", file=sys.stderr, flush=True)
             rows += GROUPS[name](bench)
@@ -64,7 +87,8 @@ def main() -> None:
         if options.json:
             Path(options.json).write_text(json.dumps(document(rows), indent=2) + "\n")
     if options.docs:
-        options.docs.write_text(markdown(rows, options.repeat))
+        beside = part(options.docs)  # which --peers wrote
+        options.docs.write_text(markdown(rows, options.repeat) + (f"\n{beside}" if beside else ""))
     if options.check and any(row.passed is False for row in rows):
         sys.exit(1)
 

@@ -65,14 +65,14 @@ def machine() -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    floor = "" if row.floor is None else f"{_number(row.floor)} {row.unit} ({row.floor_what})"
-    target = "" if row.target is None else f"≤ {_number(row.target)} {row.unit}"
+    floor = "" if row.floor is None else f"{number(row.floor)} {row.unit} ({row.floor_what})"
+    target = "" if row.target is None else f"≤ {number(row.target)} {row.unit}"
     if row.target_what:
         target += f" ({row.target_what})"
     verdict = {None: "", True: "ok", False: "MISSED"}[row.passed]
     peak = "" if row.peak is None else f"{row.peak:.0f}"
-    return (row.what, f"{_number(row.figure)} {row.unit}", floor, target, verdict, peak, row.note)
+    return (row.what, f"{number(row.figure)} {row.unit}", floor, target, verdict, peak, row.note)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
