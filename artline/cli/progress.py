@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TextIO
 
@@ -51,6 +51,7 @@ class Progress:
         self.active = not quiet and self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._clock = clock
         self._lock = threading.Lock()
+        self._lengths = [20, 10]  # of the bar itself, if there is room for one
         self._marks: list[tuple[float, int]] = []
         self._drawn = -_INTERVAL
         self._start = clock()
@@ -79,13 +80,13 @@ class Progress:
             if not self.active:
                 return
             now = self._clock()
-            if now - self._drawn < _INTERVAL:
+            if now - self._drawn < _INTERVAL and not self._finishing():
                 return
             self._drawn = now
             self._marks.append((now, self.bytes))
             while len(self._marks) > 2 and self._marks[0][0] < now - _WINDOW:
                 del self._marks[0]
-            line = self.line(now, shutil.get_terminal_size().columns)
+            line = self.line(now, self._width())
             self._stream.write(f"\r{line}\x1b[K")
             self._stream.flush()
 
@@ -95,32 +96,67 @@ class Progress:
             threading.Thread(target=self._measure, args=(path,), daemon=True).start()
 
     def line(self, now: float, width: int = 1000) -> str:
-        """Return the text at the moment ``now``, without its lesser parts where it is too wide."""
+        """Return the text at the moment ``now``; where that is too wide, what matters least goes first."""
+        texts = self._texts(now)
+        text = next(texts)
+        while display_width(text) >= width:
+            shorter = next(texts, None)
+            if shorter is None:
+                return text[: max(1, width - 1)]
+            text = shorter
+        return text
+
+    def _texts(self, now: float) -> Iterator[str]:
+        label, total = plain(self.label), max(self.total_bytes, self.bytes) if self.total_bytes else 0
         first, before = self._marks[0] if len(self._marks) > 1 else (self._start, 0)
         rate = (self.bytes - before) / (now - first) if now > first else 0.0
-        done = [count(self.files, self._noun)]
-        if self.total_files:
-            done = [f"{count(self.files)} of {count(self.total_files, self._noun)}"]
-        if self.total_bytes:
-            done.insert(0, f"{size(self.bytes)} of {size(self.total_bytes)}")
-        elif self.bytes:
-            done.insert(0, size(self.bytes))
-        if rate > 0:
-            done.append(f"{size(rate)}/s")
-            if self.total_bytes > self.bytes:
-                done.append(f"{duration((self.total_bytes - self.bytes) / rate)} left")
         saved = self._saved() if self._saved is not None else 0
+        files = count(self.files, self._noun)
+        amount = [size(self.bytes)] if self.bytes else []
+        lesser = {"files": files} if self.files or not self.bytes else {}
+        if rate > 0:
+            lesser["rate"] = f"{size(rate)}/s"
+        if self._finishing():
+            lesser["left"] = "finishing"
+        elif rate > 0 and total > self.bytes:
+            lesser["left"] = f"{duration((total - self.bytes) / rate)} left"
         if saved > 0:
-            done.append(f"{size(saved)} saved")
-        for length in (20, 10, 0) if self.total_bytes else (0,):
-            filled = min(length, length * self.bytes // self.total_bytes) if length else 0
-            bar = "█" * filled + "░" * (length - filled) + " " if length else ""
-            text = f"{plain(self.label)} {bar}" + ", ".join(done)
-            if display_width(text) < width:
-                return text
-        while len(done) > 1 and display_width(f"{plain(self.label)} " + ", ".join(done)) >= width:
-            done.pop()
-        return (f"{plain(self.label)} " + ", ".join(done))[: max(1, width - 1)]
+            lesser["saved"] = f"{size(saved)} saved"
+        if self.total_files:
+            done = max(self.total_files, self.files)
+            full = {"files": f"{count(self.files)} of {count(done, self._noun)}"}
+            full |= {part: text for part, text in lesser.items() if part != "files"}
+        else:
+            full = lesser
+        if total:
+            ahead = [f"{size(self.bytes)} of {size(total)}"]
+            while self._lengths:  # one that was too long once is not tried again: a bar should not jump
+                length = self._lengths[0]
+                filled = length * self.bytes // total
+                bar = "█" * filled + "░" * (length - filled)
+                yield f"{label} {bar} " + ", ".join([*ahead, *full.values()])
+                del self._lengths[0]
+            yield f"{label} " + ", ".join([*ahead, *full.values()])
+            percent = f"{100 * self.bytes // total}%"
+            yield f"{label} " + ", ".join([f"{percent} of {size(total)}", *lesser.values()])
+            amount = [percent]
+        else:
+            yield f"{label} " + ", ".join([*amount, *full.values()])
+        yield f"{label} " + ", ".join([*amount, *lesser.values()])
+        for part in ("files", "saved", "rate", "left"):
+            if lesser.pop(part, "") and (amount or lesser):
+                yield f"{label} " + ", ".join([*amount, *lesser.values()])
+        yield ", ".join([*amount, files][:1])
+
+    def _finishing(self) -> bool:
+        """Tell whether all was seen, and what remains is to store it."""
+        return bool(self.total_bytes) and self.bytes >= self.total_bytes and self.files >= self.total_files
+
+    def _width(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
+        except (OSError, ValueError):
+            return shutil.get_terminal_size().columns
 
     def _measure(self, path: str) -> None:
         files = amount = 0

@@ -73,6 +73,7 @@ def push(
     from artline.runs.push import push as push_path
     from artline.settings import load_settings
     from artline.storage.arena import WINDOW
+    from artline.storage.stream import BUFFERS
 
     collection, aliases = split_aliases(name)
     settings = load_settings(project=project, console=False)
@@ -80,8 +81,9 @@ def push(
 
     def watch(draft: Artifact) -> Progress:
         def saved() -> int:
-            # What still waits in the writer's window is not known to be new yet.
-            return draft.stats.bytes - draft.stats.new_bytes - WINDOW if draft.stats else 0
+            # What was read but is still on its way to a pack is not known to be new yet.
+            on_its_way = BUFFERS * WINDOW
+            return bars[0].bytes - draft.stats.new_bytes - on_its_way if draft.stats else 0
 
         bars.append(Progress(f"push {collection}", saved=saved, quiet=settings.quiet))
         bars[0].measure(path)

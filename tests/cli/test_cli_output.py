@@ -72,6 +72,8 @@ def test_a_bar_tells_bytes_files_rate_and_time_left(monkeypatch: pytest.MonkeyPa
     drawn = terminal.getvalue()
     bar(1, 1)
     assert terminal.getvalue() == drawn  # too soon to draw again
+    bar(8, 90 * 1024 - 1)
+    assert "100.0 KiB of 100.0 KiB, 10 of 10 files, finishing" in terminal.getvalue()
     with bar:
         pass
     assert terminal.getvalue().endswith("\r\x1b[K")
@@ -85,6 +87,44 @@ def test_a_bar_fits_its_terminal(width: int) -> None:
     bar.bytes = 5 * 10**8
     assert display_width(bar.line(2.0, width)) < width
     assert ("█" in bar.line(2.0, width)) == (width > 80)
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (
+            120,
+            "push data ██████████░░░░░░░░░░ 476.8 MiB of 953.7 MiB, 3 of 10 files, 238.4 MiB/s, 2.0s left, "
+            "4.0 MiB saved",
+        ),
+        (95, "push data 476.8 MiB of 953.7 MiB, 3 of 10 files, 238.4 MiB/s, 2.0s left, 4.0 MiB saved"),
+        (80, "push data 50% of 953.7 MiB, 3 files, 238.4 MiB/s, 2.0s left, 4.0 MiB saved"),
+        (65, "push data 50%, 3 files, 238.4 MiB/s, 2.0s left, 4.0 MiB saved"),
+        (60, "push data 50%, 238.4 MiB/s, 2.0s left, 4.0 MiB saved"),
+        (40, "push data 50%, 238.4 MiB/s, 2.0s left"),
+        (30, "push data 50%, 2.0s left"),
+        (15, "push data 50%"),
+        (10, "50%"),
+        (3, "50"),
+    ],
+)
+def test_a_narrow_bar_tells_what_matters_most(width: int, text: str) -> None:
+    bar = Progress(
+        "push data",
+        total_files=10,
+        total_bytes=10**9,
+        saved=lambda: 4 << 20,
+        stream=Terminal(),
+        clock=lambda: 0.0,
+    )
+    bar.files, bar.bytes = 3, 5 * 10**8
+    assert bar.line(2.0, width) == text
+
+
+def test_more_than_was_measured_is_no_more_than_all() -> None:
+    bar = Progress("push", total_files=1, total_bytes=1024, stream=Terminal(), clock=lambda: 0.0)
+    bar.files, bar.bytes = 2, 2048
+    assert bar.line(0.0) == "push " + "█" * 20 + " 2.0 KiB of 2.0 KiB, 2 of 2 files, finishing"
 
 
 def test_a_bar_is_silent_in_a_pipe_and_when_quiet() -> None:
