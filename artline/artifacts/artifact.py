@@ -105,9 +105,10 @@ class Artifact(ArtifactIdentity):
     ) -> int:
         """Refer to an object, or to all below a folder or prefix, without copying; return how many.
 
-        ``uri`` is ``file://``, ``s3://`` or anything else that fsspec opens. With ``checksum`` ETag and
-        version are kept, or a digest of the content where there is no ETag; ``download`` checks them.
-        Raises UsageError above ``max_objects`` (10,000,000 by default).
+        ``uri`` is ``file``, ``http(s)``, ``s3``, ``gs``, ``az`` or anything else that fsspec opens. With
+        ``checksum`` what the server gives to know the content by is kept (ETag, version, MD5), or a digest
+        of the content where it gives nothing; ``download`` checks it. Raises SourceNotFoundError, UsageError
+        above ``max_objects`` (10,000,000 by default), MissingExtraError, AuthError.
         """
         from artline.artifacts.references import MAX_OBJECTS
 

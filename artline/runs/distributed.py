@@ -61,6 +61,8 @@ class DistributedArtifacts:
         self._require_open("upsert_artifact")
         shared = self._shared_id("upsert_artifact", distributed_id)
         draft = self._contribution_of("upsert_artifact", artifact_or_path, name, type)
+        if draft.given_ttl is not None:
+            raise UsageError("a ttl is the whole version's. Set it on the Artifact given to finish_artifact")
         self._recorder.flush()
         contribute(
             self._artifacts(),

@@ -10,7 +10,14 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from artline.artifacts.artifact import Artifact
 from artline.artifacts.store import ArtifactStore
-from artline.errors import AuthError, IntegrityError, InvalidPathError, SourceNotFoundError, UsageError
+from artline.errors import (
+    AuthError,
+    IntegrityError,
+    InvalidPathError,
+    MissingExtraError,
+    SourceNotFoundError,
+    UsageError,
+)
 
 
 @pytest.fixture
@@ -187,3 +194,55 @@ def test_a_fetched_file_has_the_permissions_that_the_umask_leaves(
         os.umask(before)
     assert (out / "a.txt").stat().st_mode & 0o777 == 0o640
     assert sorted(path.name for path in out.iterdir()) == ["a.txt", "sub"]
+
+
+def test_links_and_empty_folders_of_a_folder_are_kept(
+    store: ArtifactStore, data: Path, tmp_path: Path
+) -> None:
+    (data / "hollow").mkdir()
+    (data / "again").symlink_to("sub/b.txt")
+    version = refer(store, f"file://{data}")
+    kinds = {entry.path: entry.kind.name for entry in version.files()}
+    assert kinds == {
+        "a.txt": "REFERENCE", "again": "LINK", "hollow": "FOLDER", "sub/b.txt": "REFERENCE"
+    }  # fmt: skip
+    out = version.download(tmp_path / "out")
+    assert os.readlink(out / "again") == "sub/b.txt"
+    version.verify(out)
+
+
+def test_a_file_known_by_its_time_is_fetched_with_it(
+    store: ArtifactStore, data: Path, tmp_path: Path
+) -> None:
+    first = refer(store, f"file://{data}/a.txt", checksum=False)
+    out = first.download(tmp_path / "out")
+    assert (out / "a.txt").stat().st_mtime_ns == (data / "a.txt").stat().st_mtime_ns
+    (data / "a.txt").write_text("ALPHA")
+    os.utime(data / "a.txt", ns=(1, 10**18))
+    second = refer(store, f"file://{data}/a.txt", checksum=False)
+    assert second.compare(out).changed == ("a.txt",)
+    assert (second.download(out) / "a.txt").read_text() == "ALPHA"
+    assert second.compare(out).ok
+
+
+def test_both_sides_are_named(store: ArtifactStore, data: Path, tmp_path: Path) -> None:
+    version = refer(store, f"file://{data}/a.txt", checksum=False)
+    (data / "a.txt").write_text("longer")
+    with pytest.raises(IntegrityError, match=r"its size differs \(recorded 5 bytes, found 6 bytes\)"):
+        version.download(tmp_path / "out")
+    (data / "a.txt").write_text("ALPHA")
+    os.utime(data / "a.txt", ns=(1, 10**18))
+    with pytest.raises(IntegrityError, match=r"recorded 20\d\d-.*, found 2001-09-09T01:46:40.000\+00:00"):
+        version.download(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("scheme", "extra"), [("gs", "gs"), ("gcs", "gs"), ("az", "az"), ("abfs", "az")])
+def test_an_extra_that_is_not_installed_is_named(store: ArtifactStore, scheme: str, extra: str) -> None:
+    with pytest.raises(MissingExtraError, match=rf"Install it: pip install 'artline\[{extra}\]'"):
+        refer(store, f"{scheme}://bucket/set")
+
+
+def test_an_address_that_says_a_password_is_refused(store: ArtifactStore) -> None:
+    with pytest.raises(UsageError, match="says a password") as failure:
+        refer(store, "sftp://me:secret@host/data")
+    assert "secret" not in str(failure.value)

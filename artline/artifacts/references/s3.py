@@ -64,7 +64,7 @@ class S3:
         if offset and answer.get("ContentRange"):
             start, size = offset, int(str(answer["ContentRange"]).rpartition("/")[2])
         found = _described(reference.uri, answer | {"ContentLength": size})
-        return Reading(found, start, _blocks(fs, body), body.close, bound=True)
+        return Reading(found, start, _blocks(fs, body), lambda: _end(fs, body), bound=True)
 
     def open(self, reference: Reference, found: Found) -> BinaryIO:
         """Open the version that was found; it, and no other, is read."""
@@ -150,6 +150,15 @@ def _described(uri: str, item: dict[str, Any]) -> Found:
     keyed = item.get("ServerSideEncryption") in _KEYED or item.get("SSECustomerAlgorithm")
     checksum = f"md5:{etag}" if answered and plain_md5(etag) and not keyed else ""
     return Found(uri, size, etag, "" if version == "null" else version, checksum, ranges=True)
+
+
+def _end(fs: Any, body: Any) -> None:
+    from fsspec.asyn import sync
+
+    async def close() -> None:  # in the loop that the connection belongs to
+        body.close()
+
+    sync(fs.loop, close)
 
 
 def _blocks(fs: Any, body: Any) -> Iterator[bytes]:
