@@ -51,6 +51,7 @@ class Terminal(io.StringIO):
 
 def test_a_bar_tells_bytes_files_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
     now = [0.0]
     terminal = Terminal()
     bar = Progress(
