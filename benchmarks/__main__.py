@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.bench import CHECKOUT, Bench, Row
-from benchmarks.file_rows import insert_rows, large_rows, million_rows, small_rows
+from benchmarks.file_rows import insert_rows, large_rows, small_rows
+from benchmarks.million_rows import million_rows
 from benchmarks.peers import compare as others
 from benchmarks.peers.page import part
 from benchmarks.report import document, markdown, table

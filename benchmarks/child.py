@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import version_acts
+
 KEYS = [f"train/metric_{place}" for place in range(10)]
 
 
@@ -144,7 +146,7 @@ def get(name: str, target: str) -> dict[str, Any]:
 
 ACTS: dict[str, Callable[..., dict[str, Any]]] = {
     act.__name__: act for act in (short_run, short_floor, log, log_floor, read, read_floor, put, get)
-}
+} | version_acts.ACTS
 
 
 def peak_mib() -> float:

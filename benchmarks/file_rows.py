@@ -166,24 +166,6 @@ def insert_rows(bench: Bench) -> Iterator[Row]:
     remove(store)
 
 
-def million_rows(bench: Bench) -> Iterator[Row]:
-    files = bench.count(1_000_000)
-    tree = make_tree(bench.work / "million", files, 100)
-    store = bench.fresh_store()
-    figure = bench.child(store, "put", tree, "million")
-    what = f"put {files:,} files of 100 bytes"
-    yield Row("million-put", what, figure["seconds"], "s", peak=figure["peak_mib"])
-    yield Row("million-put-memory", f"{what}: peak memory", figure["peak_mib"], "MiB", target=MEMORY)
-    again = bench.child(store, "put", tree, "million")
-    yield Row("million-again", "put them again, unchanged", again["seconds"], "s", peak=again["peak_mib"])
-    remove(tree)
-    figure = bench.child(store, "get", "million", bench.work / "pulled")
-    yield Row("million-get", "get them, verified", figure["seconds"], "s", peak=figure["peak_mib"])
-    yield Row("million-get-memory", "get them: peak memory", figure["peak_mib"], "MiB", target=MEMORY)
-    remove(bench.work / "pulled")
-    remove(store)
-
-
 def stored(store: Path) -> int:
     """Return how many bytes the bucket of a store holds."""
     return sum(path.stat().st_size for path in (store / "bucket").rglob("*") if path.is_file())

@@ -17,7 +17,26 @@ ROWS = {
     "small": ["small-put", "small-again", "small-get", "small-changed"],
     "large": ["large-put", "large-get", "large-memory"],
     "insert": ["insert"],
-    "million": ["million-put", "million-put-memory", "million-again", "million-get", "million-get-memory"],
+    "million": [
+        f"million-{name}"
+        for name in [
+            "put",
+            "again",
+            "list",
+            "folder",
+            "entry",
+            "get",
+            "get-again",
+            "get-rest",
+            "verify",
+            "changed",
+            "diff-spread",
+            "edit",
+            "diff-near",
+            "edit-one",
+            "memory",
+        ]
+    ],
 }
 
 
