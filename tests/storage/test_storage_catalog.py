@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
+import artline.storage.migrations
 from artline.errors import (
     ArtlineError,
     AuthError,
@@ -28,6 +29,7 @@ from artline.errors import (
 from artline.storage import schema
 from artline.storage.catalog import Catalog, latest_revision, migrate
 from artline.storage.migrations import revisions
+from artline.storage.migrations.snapshot import snapshot
 
 META = schema.store_meta
 
@@ -281,3 +283,13 @@ def test_password_is_not_shown(tmp_path: Path) -> None:
 def test_revisions_form_one_chain() -> None:
     assert list(revisions()) == sorted(revisions())
     assert revisions()[0] == "0001_storage"
+
+
+def test_new_sqlite_catalog_is_what_all_migrations_make(tmp_path: Path) -> None:
+    kept = Path(artline.storage.migrations.__file__).with_name("latest.sql").read_text()
+    assert kept == snapshot(), "make it anew: python -m artline.storage.migrations.snapshot > …/latest.sql"
+    program = (
+        "import sys; from artline.storage.catalog import Catalog; "
+        f"Catalog.open({str(tmp_path / 'new.db')!r}).close(); assert 'alembic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
