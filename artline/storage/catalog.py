@@ -151,6 +151,13 @@ class Catalog:
             return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)
         return time.time()
 
+    def read_clock(self) -> float:
+        """Return ``now`` outside a transaction."""
+        if self.dialect == "postgresql":
+            with self.read() as connection:
+                return self.now(connection)
+        return time.time()
+
     def upsert(self, table: sa.Table) -> SQLiteInsert | PostgresInsert:
         """Return the dialect's INSERT, which has ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
         if self.dialect == "postgresql":

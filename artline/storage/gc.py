@@ -41,6 +41,7 @@ __all__ = ["GRACE", "Collection", "collect"]
 GRACE = timedelta(days=7)  # longer than a lease lasts, and time to undelete
 _T = TypeVar("_T")
 _BATCH = 500
+_PACK_NAME = 32  # hexadecimal digits
 _REWRITTEN = 500_000  # the most chunks that move in one collection
 
 
@@ -327,8 +328,9 @@ class _Collector:
         self._result.orphans += len(old)
         if self._result.dry_run:
             return
-        for name in sorted(old):
+        for name in sorted(self._claim(old)):
             bucket.delete(name)
+        self._delete_objects()
         settled = (set(seen) - strays) | old
         with self._catalog.write() as connection:
             for part in _parts(sorted(settled)):
@@ -337,6 +339,26 @@ class _Collector:
             if fresh:
                 insert = self._catalog.upsert(orphan).on_conflict_do_nothing()
                 connection.execute(insert, [{"name": name, "seen_at": self._now} for name in fresh])
+
+    def _claim(self, names: set[str]) -> set[str]:
+        """Give objects that are to go a row that says so, unless a writer gave them one meanwhile.
+
+        Whoever would give them one later is told. Returns those that can have no row, by their name.
+        """
+        packs = {name: name.rpartition("/")[2].removesuffix(".pack") for name in names}
+        others = {
+            name for name, pack in packs.items() if object_name(pack) != name or len(pack) != _PACK_NAME
+        }
+        rows = [
+            {"name": pack, "size": 0, "blocks": 0, "state": PackState.DELETING, "created_at": self._now}
+            for name, pack in packs.items()
+            if name not in others
+        ]
+        if rows:
+            with self._catalog.write() as connection:
+                self._catalog.serialize(connection, COLLECTION)
+                connection.execute(self._catalog.upsert(schema.pack).on_conflict_do_nothing(), rows)
+        return others
 
     def _is_foreign(self, name: str) -> bool:
         """Tell whether a pack says that it is another store's, as when two were given the same bucket."""

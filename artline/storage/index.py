@@ -49,12 +49,16 @@ class Location(NamedTuple):
 
 
 class SealedPack(NamedTuple):
-    """A pack whose object is in the bucket; ``entries`` are the index entries as in its footer."""
+    """A pack whose object is in the bucket; ``entries`` are the index entries as in its footer.
+
+    ``sealed_at`` is by the monotonic clock, ``sealed_time`` by the catalog's, before it entered the bucket.
+    """
 
     name: str
     size: int
     entries: Buffer
-    sealed_at: float  # by the monotonic clock
+    sealed_at: float
+    sealed_time: float = 0.0
 
 
 def locate(connection: Connection, digests: Sequence[bytes]) -> Iterator[Location]:

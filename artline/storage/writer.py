@@ -11,15 +11,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from artline.errors import ArtlineError, ConflictError, StoreLockedError, StoreUnavailableError, UsageError
+from artline.errors import ArtlineError, StoreLockedError, StoreUnavailableError, UsageError
 from artline.storage import index
 from artline.storage.arena import RESERVE, WINDOW, Arena, ArenaPool
 from artline.storage.change_time import settled
 from artline.storage.compression import Compressor
-from artline.storage.lease import LEASE_SECONDS, Lease
-from artline.storage.pack import BLOCK_SIZE, ENTRY, Codec, Kind, encode_block_header, object_name
+from artline.storage.lease import Lease
+from artline.storage.pack import BLOCK_SIZE, ENTRY, Codec, Kind, encode_block_header
 from artline.storage.recipe import Blob, encode_recipe
-from artline.storage.sink import PackSink
+from artline.storage.sink import PackSink, check_present
 from artline.storage.source import OPEN_FLAGS, changed, check_regular, same, source_error
 from artline.storage.stat_cache import known_blob, same_file
 from artline.storage.stream import BUFFERS, FileSource, StreamSource, encode_chunk, store_chunks
@@ -401,15 +401,9 @@ class ContentWriter:
         packs, self._unregistered = self._unregistered, []
         if not packs:
             return
-        for pack in packs:
-            # A collector removes objects without rows, but none younger than a lease lasts.
-            aged = time.monotonic() - pack.sealed_at > LEASE_SECONDS / 2
-            if aged and not self._store.bucket.exists(object_name(pack.name)):
-                raise ConflictError(
-                    "what this draft stored was collected. Add the files again in a new draft"
-                )
         try:
             with self.lease.hold() as connection:
+                check_present(self._store, connection, packs)
                 register(self._store.catalog, connection, self.lease, packs)
         except StoreLockedError:
             self._unregistered = packs  # certainly without rows; after other errors they may have some

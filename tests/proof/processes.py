@@ -115,6 +115,9 @@ class SteppingCatalog(Catalog):
     def now(self, connection: sa.Connection) -> float:
         return self.clock.now
 
+    def read_clock(self) -> float:
+        return self.clock.now
+
 
 class SteppingBucket(LocalBucket):
     """A bucket whose operations are steps."""
