@@ -60,10 +60,10 @@ def make(folder: Path, seed: int) -> Recording:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ART_")}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     done = record(
-        [sys.executable, "-m", "proof.workload", str(root), str(seed)], log, env=environment, cwd=folder
+        [sys.executable, "-m", "proof.workload", str(root), str(seed), "12"], log, env=environment, cwd=folder
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    states = [json.loads(line) for line in done.stdout.splitlines()]
+    states = [json.loads(line)["state"] for line in done.stdout.splitlines()]
     found = [call for call in calls(log) if str(root) in call.arguments or _is_about(call, str(root))]
     recording = Recording(str(root), prepared, found, states)
     disk = recording.disk()
@@ -149,19 +149,19 @@ def verify(root: Path, states: list[Any], acknowledged: int, *, rebuild: bool = 
         assert seen in possible, f"{seen} is none of {possible}"
         report = check(store, full=True)
         assert report.ok, report
-        _read(store, seen)
+        read_everything(store, seen)
         draft = ("log", "after", {"p": 1, "q": 2})
         workload.perform(store, draft)
         collect(store, dry_run=False)
         report = check(store, full=True)
         assert report.ok, report
-        _read(store, workload.visible(store))
+        read_everything(store, workload.visible(store))
     finally:
         store.catalog.close()
         content._open_stores.clear()
 
 
-def _read(store: ArtifactStore, seen: dict[str, Any]) -> None:
+def read_everything(store: ArtifactStore, seen: dict[str, Any]) -> None:
     for name, versions in seen.items():
         for version, (_, _, deleted) in versions.items():
             if not deleted:

@@ -1,6 +1,6 @@
 """What the traced process does: changes of artifacts, each told on standard output once it is acknowledged.
 
-python -m proof.workload ROOT SEED
+Run it as ``python -m proof.workload ROOT SEED OPERATIONS``.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ import json
 import os
 import random
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from artline.artifacts.artifact import Artifact
 from artline.artifacts.retention import collect
 from artline.artifacts.store import ArtifactStore
-from artline.errors import ArtlineError
+from artline.errors import ArtlineError, StoreUnavailableError
 from artline.settings import load_settings
 from artline.storage.chunker import ChunkerParameters
 
 # Files above a kilobyte are cut, so that recipes occur at little expense.
 CHUNKER = ChunkerParameters(minimum=64, average=256, maximum=1024, threshold=1024)
+_T = TypeVar("_T")
 SIZES = (0, 10, 700, 1500, 6000)
 
 
@@ -111,20 +113,32 @@ def visible(store: ArtifactStore) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    root, seed = arguments
-    store = ArtifactStore.open(load_settings(root=root))
-    tell(visible(store))
-    for operation in Workload(int(seed)).operations(12):
+    root, seed, count = arguments
+    store = patiently(lambda: ArtifactStore.open(load_settings(root=root)))
+    tell(None, "", patiently(lambda: visible(store)))
+    for operation in Workload(int(seed)).operations(int(count)):
+        refusal = ""
         try:
             perform(store, operation)
         except ArtlineError as error:
-            print(type(error).__name__, error, file=sys.stderr)
-        tell(visible(store))
+            refusal = f"{error.kind}: {error}"
+        tell(operation, refusal, patiently(lambda: visible(store)))
 
 
-def tell(state: dict[str, Any]) -> None:
-    """Acknowledge, in one write."""
-    os.write(1, (json.dumps(state) + "\n").encode())
+def patiently(action: Callable[[], _T]) -> _T:
+    """Do what does not change anything, again where the disk fails now and then."""
+    for _ in range(5):
+        try:
+            return action()
+        except StoreUnavailableError as error:
+            failure = error
+    raise failure
+
+
+def tell(operation: Any, refusal: str, state: dict[str, Any]) -> None:
+    """Acknowledge an operation, or tell why it was refused, and what is visible; in one write."""
+    line = json.dumps({"operation": operation, "refusal": refusal, "state": state}) + "\n"
+    os.write(1, line.encode())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""Run the proofs for as long as asked: ``python -m proof [decoders|stores|model|powerloss|syscalls ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+PARTS = ("decoders", "stores", "model", "powerloss", "syscalls")
+
+
+def decoders(seed: int, end: float, scratch: Path) -> str:
+    """Feed forged input to the cheap decoders."""
+    from proof.decoders import TARGETS, attempt
+
+    tried = dict.fromkeys((target.name for target in TARGETS), 0)
+    refused = 0
+    while time.monotonic() < end:
+        for target in TARGETS:
+            for _ in range(200):
+                try:
+                    refused += attempt(target, random.Random(seed), scratch)
+                except Exception:
+                    print(f"{target.name}, seed {seed}", file=sys.stderr)
+                    raise
+                seed += 1
+            tried[target.name] += 200
+    each = ", ".join(f"{name} {count:,}" for name, count in tried.items())
+    return f"{sum(tried.values()):,} inputs ({each}), {refused:,} refused"
+
+
+def stores(seed: int, end: float, scratch: Path) -> str:
+    """Rebuild, check and read stores with forged packs, manifests and caches."""
+    from proof.stores import TARGETS, attempt
+
+    tried = dict.fromkeys((target.__name__ for target in TARGETS), 0)
+    while time.monotonic() < end:
+        for target in TARGETS:
+            try:
+                attempt(target, random.Random(seed), scratch)
+            except Exception:
+                print(f"{target.__name__}, seed {seed}", file=sys.stderr)
+                raise
+            tried[target.__name__] += 1
+            seed += 1
+    return f"{sum(tried.values()):,} stores ({', '.join(f'{name} {n:,}' for name, n in tried.items())})"
+
+
+def model(seed: int, end: float, scratch: Path) -> str:
+    """Run the state machine."""
+    from hypothesis import HealthCheck, Phase, settings
+    from hypothesis.stateful import run_state_machine_as_test
+    from proof.machine import StoreMachine
+
+    options = settings(
+        max_examples=25,
+        stateful_step_count=40,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )
+    while time.monotonic() < end:
+        run_state_machine_as_test(StoreMachine, settings=options)
+    return (
+        f"{StoreMachine.examples:,} examples, {StoreMachine.operations:,} operations, "
+        f"{StoreMachine.crashes:,} crashes, {StoreMachine.nestings:,} operations within others"
+    )
+
+
+def powerloss(seed: int, end: float, scratch: Path) -> str:
+    """Record workloads, and cut the power at random moments of them."""
+    from proof import powerloss as proof
+
+    recordings = failures = 0
+    while time.monotonic() < end:
+        recording = proof.make(scratch / f"{recordings}", seed + recordings)
+        moments = proof.moments(recording)
+        chosen = proof.choose(random.Random(seed + recordings), moments, 100)
+        proof.fail(recording, chosen, scratch / "left")
+        recordings += 1
+        failures += len(chosen)
+    return f"{failures:,} power failures in {recordings:,} workloads"
+
+
+def syscalls(seed: int, end: float, scratch: Path) -> str:
+    """Let system calls fail at random."""
+    from proof.syscalls import choose, suffer
+
+    source = random.Random(seed)
+    runs = refused = 0
+    while time.monotonic() < end:
+        folder = scratch / f"{runs}"
+        folder.mkdir()
+        refused += suffer(choose(source), folder)
+        shutil.rmtree(folder)
+        runs += 1
+    return f"{runs:,} workloads with failing calls, {refused:,} operations refused"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m proof", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--minutes", type=float, default=20.0, help="for each part (default: 20)")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(40))
+    arguments = parser.parse_args()
+    failed = False
+    for part in arguments.parts or PARTS:
+        if part not in PARTS:
+            parser.error(f"'{part}' is none of {', '.join(PARTS)}")
+        run: Callable[[int, float, Path], str] = globals()[part]
+        base = "/dev/shm" if Path("/dev/shm").is_dir() else None
+        scratch = Path(tempfile.mkdtemp(prefix="artline-proof-", dir=base))
+        begun = time.monotonic()
+        print(f"{part}: {arguments.minutes:g} minutes, seed {arguments.seed}", flush=True)
+        try:
+            told = run(arguments.seed, begun + arguments.minutes * 60, scratch)
+            print(f"{part}: {told}, in {(time.monotonic() - begun) / 60:.1f} minutes; no defect", flush=True)
+        except Exception:  # noqa: BLE001 - whatever it is, it is what was looked for
+            traceback.print_exc()
+            failed = True
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
