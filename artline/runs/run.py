@@ -11,20 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from artline.errors import SourceNotFoundError, UsageError
+from artline.errors import UsageError
 from artline.runs import current, endings, notices
 from artline.runs.config import Config
 from artline.runs.definitions import Definition
-from artline.runs.distributed import DistributedArtifacts
 from artline.runs.records import Config as ConfigRecord
-from artline.runs.records import Console, Define, Edge, File, Finish, Update
+from artline.runs.records import Console, Define, File, Finish, Update
 from artline.runs.records import Summary as SummaryRecord
+from artline.runs.run_artifacts import RunArtifacts
 from artline.runs.summary import Summary
 from artline.settings import Settings
 
 if TYPE_CHECKING:
-    from artline.artifacts.artifact import Artifact
-    from artline.artifacts.store import ArtifactStore
     from artline.runs.recorder import Recorder
     from artline.runs.rows import RowQueue
 
@@ -43,7 +41,7 @@ class Companion:
         """In a forked child: forget the parent's work without touching what it shares with the parent."""
 
 
-class Run(DistributedArtifacts):
+class Run(RunArtifacts):
     """One run in progress. Made by ``artline.init``; also a context manager that finishes it.
 
     All methods may be called from any thread. In a forked child the run only accepts and ignores what is
@@ -76,7 +74,6 @@ class Run(DistributedArtifacts):
         self._ending = threading.RLock()
         self._ending_thread = 0
         self._last: Finish | None = None
-        self._store: ArtifactStore | None = None
         self._companions: list[Companion] = []
         self._when_finished: list[Callable[[str], None]] = []
         self._queue = recorder.queue
@@ -246,75 +243,6 @@ class Run(DistributedArtifacts):
         if self._writable("define_metric"):
             self._recorder.put(Define(definition.to_json()))
 
-    def log_artifact(
-        self,
-        artifact_or_path: Artifact | str | os.PathLike[str],
-        name: str | None = None,
-        type: str | None = None,
-        aliases: Sequence[str] | None = None,
-        tags: Sequence[str] | None = None,
-    ) -> Artifact:
-        """Commit an artifact, or a file or folder as one, as an output of this run; return the version.
-
-        A path needs no ``name`` (default ``run-<id>-<file name>``) and no ``type`` (default ``unspecified``).
-        When this returns the version is durable and visible. Raises SourceNotFoundError and what the
-        store raises.
-        """
-        self._require_open("log_artifact")
-        if isinstance(artifact_or_path, (str, os.PathLike)):
-            draft = self._draft_of(Path(artifact_or_path), name, type)
-        else:
-            draft = artifact_or_path
-        self._recorder.flush()
-        logged = self._artifacts().log(
-            draft,
-            project=self.project,
-            entity=self.entity,
-            run=self.path,
-            aliases=tuple(aliases or ()),
-            tags=tuple(tags or ()),
-        )
-        self._recorder.put(Edge("output", logged.qualified_name))
-        return logged
-
-    def use_artifact(
-        self,
-        artifact_or_name: Artifact | str,
-        type: str | None = None,
-        use_as: str | None = None,
-    ) -> Artifact:
-        """Resolve an artifact (``name:version-or-alias``) and record it as an input of this run.
-
-        Where an ``art.lock`` pins the name, the pinned version is used, and a line says so. Raises
-        ArtifactNotFoundError, UsageError when it is of another type, and IntegrityError when the pinned
-        version has another digest.
-        """
-        self._require_open("use_artifact")
-        if isinstance(artifact_or_name, str):
-            wanted = self._pinned(artifact_or_name)
-        else:
-            wanted = artifact_or_name.qualified_name
-        found = self._artifacts().use(
-            wanted, project=self.project, entity=self.entity, run=self.path, type=type, use_as=use_as
-        )
-        self._recorder.put(Edge("input", found.qualified_name))
-        return found
-
-    def link_artifact(
-        self, artifact: Artifact, target_path: str, aliases: Sequence[str] | None = None
-    ) -> Artifact:
-        """Make a version one of a collection's, too (``project/name``), logging a draft first; return it.
-
-        The version that is returned is the collection's, with its own number and aliases. Raises UsageError
-        when the collection is of another type, ProtectedError for a protected alias that is elsewhere.
-        """
-        self._require_open("link_artifact")
-        if artifact.is_draft:
-            self.log_artifact(artifact)
-        return self._artifacts().link(
-            artifact, target_path, aliases=tuple(aliases or ()), run=self.path, entity=self.entity
-        )
-
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """End the run: everything is on disk when this returns. Idempotent; always returns."""
         code = _exit_code(exit_code)
@@ -440,33 +368,6 @@ class Run(DistributedArtifacts):
     def _summary_assigned(self, values: dict[str, Any], removed: list[str]) -> None:
         if self._writable("summary"):
             self._recorder.put(SummaryRecord(values, removed))
-
-    def _artifacts(self) -> ArtifactStore:
-        if self._store is None:
-            from artline.artifacts.store import ArtifactStore
-
-            self._store = ArtifactStore.open(self.settings)
-        return self._store
-
-    def _pinned(self, name: str) -> str:
-        from artline.artifacts.pins import LOCK_FILE, pinned_ref
-
-        wanted, pin = pinned_ref(name, project=self.project, entity=self.entity)
-        if pin is not None and not self.settings.quiet:
-            notices.say(f"{name} is {pin.name}:{pin.version}, pinned by {LOCK_FILE}")
-        return wanted
-
-    def _draft_of(self, path: Path, name: str | None, kind: str | None) -> Artifact:
-        from artline.artifacts.artifact import Artifact
-
-        if not path.exists():
-            raise SourceNotFoundError(f"log_artifact: {path} does not exist. Pass an existing file or folder")
-        draft = Artifact(name or f"run-{self.id}-{path.name}", type=kind or "unspecified")
-        if path.is_dir():
-            draft.add_dir(str(path))
-        else:
-            draft.add_file(str(path))
-        return draft
 
 
 def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
