@@ -68,4 +68,5 @@ def span(time: timedelta) -> str:
         amount, rest = divmod(time.total_seconds(), seconds)
         if amount and not rest:
             return f"{amount:.0f} {unit}{'s' * (amount > 1)}"
-    return f"{time.total_seconds():g} seconds"
+    seconds = time.total_seconds()
+    return f"{seconds:g} second{'s' * (seconds != 1)}"

@@ -240,7 +240,7 @@ def test_what_may_not_be_read_or_is_not_there(store: ArtifactStore, server: Web)
         refer(store, server.put("/secret", codes=[403] * 3))
     with pytest.raises(SourceNotFoundError, match="does not exist"):
         refer(store, server.url + "/nothing")
-    with pytest.raises(UsageError, match="Give it one: name="):
+    with pytest.raises(UsageError, match="does not end with a name"):
         refer(store, server.put("/folder/", b"index"))
     with pytest.raises(SourceNotFoundError):
         refer(store, "http://[::1")

@@ -107,7 +107,9 @@ def _own_name(uri: str) -> str:
     else:
         name = address.rpartition("/")[2]
     if not name or "/" in name:
-        raise UsageError(f"'{uri}' does not end with a name for the entry. Give it one: name='…'")
+        raise UsageError(
+            f"'{uri}' does not end with a name for the entry. Give it one: add_reference(…, name=…)"
+        )
     return name
 
 

@@ -153,9 +153,10 @@ def _send(
             raise FileNotFoundError(f"{error}") from error
         except requests.exceptions.TooManyRedirects as error:
             raise ConnectionError(f"more than {REDIRECTS} redirects") from error
-        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout):
+        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
             if attempt == ATTEMPTS:
-                raise
+                cause = getattr(error.args[0] if error.args else None, "reason", None) or error
+                raise ConnectionError(str(cause).partition("): ")[2] or str(cause)) from error
         else:
             code = answer.status_code
             if code not in _AGAIN and (code < 400 or code == 416 or refused):
