@@ -18,7 +18,7 @@ __all__ = ["LOGGERS", "Logger", "compare_logs"]
 
 CALLS = 20_000
 LEAST_CALLS = 100
-IMPORTS = 3
+IMPORTS = 5
 LIMIT_SECONDS = 900.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -13,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.bench import Bench
-from benchmarks.peers import environments
 from benchmarks.peers.compare import compare
 from benchmarks.peers.comparison import Column, Comparison, Kind
 from benchmarks.peers.drivers import check
@@ -58,18 +58,20 @@ def test_artline_and_the_floors_fill_every_row(work: Path, tmp_path: Path) -> No
 def test_a_tool_that_cannot_be_installed_is_named_with_the_reason(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    pins = tmp_path / "pins"
-    pins.mkdir()
-    (pins / "tensorboardx.txt").write_text("there-is-no-such-package==1\n")
-    monkeypatch.setattr(environments, "PINS", pins)
-    (table,) = compare(Bench(work, repeat=1, scale=0.001), ["tensorboardx"], ("log",), tmp_path / "peers")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "cp", "env", "id"):
+        found = shutil.which(name)
+        assert found is not None
+        (programs / name).symlink_to(found)
+    monkeypatch.setenv("PATH", str(programs))  # no restic, and no apt-get to install it with
+    (table,) = compare(Bench(work, repeat=1, scale=0.001), ["restic"], ("insert",), tmp_path / "peers")
     (missing,) = (column for column in table.columns if column.problem)
-    assert missing.name == "tensorboardx"
-    assert missing.problem.startswith("not installed: ERROR: ")
-    assert "there-is-no-such-package" in missing.problem
-    page = markdown([table], 1, "2026-11-23", 0.0)
-    assert "- tensorboardx, 10 add_scalar a row: **not measured, or not to the end**: not installed" in page
+    assert missing.name == "restic"
+    assert missing.problem.startswith("not installed: Missing: restic (the names of Debian packages)")
+    assert "- restic: **not measured, or not to the end**: not installed" in markdown(
+        [table], 1, "2026-11-23", 0.0
+    )
 
 
 class Forgetful(Copy):
