@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -270,18 +271,29 @@ def test_a_finisher_whose_files_came_too_late_is_told(
     assert [texts(store.get(f"peds:v{n}", project="p")) for n in (0, 1)] == [{"a": "1"}, {"a": "1", "b": "2"}]
 
 
-def test_nothing_is_lost_between_contributors_and_finishers(anywhere: ArtifactStore) -> None:
-    store = anywhere
+def test_nothing_is_lost_between_contributors_finishers_and_a_collector(anywhere: ArtifactStore) -> None:
+    store, over = anywhere, Event()
 
     def work(run: int) -> None:
         for number in range(4):
-            send(store, f"r{run}", {f"{run}-{number}": "x"})
+            send(store, f"r{run}", {f"{run}-{number}": f"{run} {number} " * 100})
             if run % 2:
                 end(store, f"r{run}")
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(4)))
+    def sweep() -> None:
+        while not over.is_set():
+            collect(store, grace=NOW, dry_run=False)
+
+    with ThreadPoolExecutor(5) as pool:
+        sweeper = pool.submit(sweep)
+        try:
+            for worker in [pool.submit(work, run) for run in range(4)]:
+                worker.result()
+        finally:
+            over.set()
+        sweeper.result()
     end(store)
+    assert check(store, full=True).ok
     versions = [store.get(f"peds:{record.version}", project="p") for record in store.versions("p", "peds")]
     seen = [entry.path for version in versions for entry in version.files()]
     assert {f"{run}-{number}" for run in range(4) for number in range(4)} == set(seen)
