@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from artline.artifacts.record_lines import check_line
 from artline.artifacts.records import ARTIFACT_PARTS, FORMAT, VERSION_PARTS
 from artline.artifacts.refs import LATEST, version_alias
 from artline.errors import IntegrityError, NotFoundError, StoreTooNewError
@@ -191,6 +192,8 @@ class _Gathered:
 
     def take(self, catalog: str, line: dict[str, Any]) -> str:
         """Keep a line if it is the latest of its row; return what is wrong with it, or nothing."""
+        if not check_line(line):
+            return ""  # of a later version
         what, of, row = line["what"], line["of"], line["row"]
         key = list(of)
         if what == "edge":
@@ -244,7 +247,7 @@ def _gather(content: ContentStore, gathered: _Gathered, result: Restored) -> Non
                             )
                         continue
                     problem = gathered.take(record.catalog, line)
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
                     problem = f"{record.name} has a line that is no record: {error!r}"
                 if problem:
                     problems.append(problem)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from artline.artifacts.table_file import arrow_module
+from artline.artifacts.table_file import arrow_module, reading_parquet
 from artline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -152,13 +152,13 @@ class _Parquet:
         self._artifact = artifact
         self._path = path
         self.place = f"'{path}' in '{artifact.name}'"
-        with self._artifact.open(path) as stream:
+        with self._artifact.open(path) as stream, reading_parquet(self.place):
             self.columns: list[str] | None = list(self._open(stream).schema_arrow.names)
         if len(set(self.columns)) != len(self.columns):
             raise UsageError(f"{self.place} has two columns of one name: {', '.join(self.columns)}")
 
     def batches(self, wanted: Wanted) -> Iterator[tuple[int, Sequence[Any]]]:
-        with self._artifact.open(self._path) as stream:
+        with self._artifact.open(self._path) as stream, reading_parquet(self.place):
             file = self._open(stream)
             start = 0
             for group in range(file.num_row_groups):
@@ -172,12 +172,9 @@ class _Parquet:
                 start += rows
 
     def _open(self, stream: Any) -> Any:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import parquet
 
-        try:
-            return parquet.ParquetFile(stream)
-        except ArrowException as error:
-            raise UsageError(f"{self.place} cannot be read as Parquet: {error}") from error
+        return parquet.ParquetFile(stream)
 
 
 def _cells(array: Any) -> list[Any]:

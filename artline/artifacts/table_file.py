@@ -5,11 +5,12 @@ from __future__ import annotations
 import posixpath
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from artline.artifacts.media import Image
-from artline.errors import MissingExtraError, UsageError
+from artline.errors import ArtlineError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
@@ -143,7 +144,7 @@ class StoredTable:
         arrow_module()
         self._artifact = artifact
         self._path = path
-        with artifact.open(path) as stream:
+        with artifact.open(path) as stream, reading_parquet(path):
             file = self._open(stream)
             self.rows: int = file.metadata.num_rows
             self._schema = file.schema_arrow
@@ -157,18 +158,18 @@ class StoredTable:
 
     def read(self) -> Any:
         """Return everything as an Arrow table."""
-        with self._artifact.open(self._path) as stream:
+        with self._artifact.open(self._path) as stream, reading_parquet(self._path):
             return self._open(stream).read().cast(self.schema)
 
     def column(self, name: str) -> list[Any]:
         """Return one column as Python values, reading no other."""
-        with self._artifact.open(self._path) as stream:
+        with self._artifact.open(self._path) as stream, reading_parquet(self._path):
             return self.cells(name, self._open(stream).read(columns=[name]).column(name))
 
     def batches(self, size: int) -> Iterator[Any]:
         """Yield Arrow record batches of at most ``size`` rows, reading the file as they are taken."""
         schema = self.schema
-        with self._artifact.open(self._path) as stream:
+        with self._artifact.open(self._path) as stream, reading_parquet(self._path):
             file = self._open(stream)
             for group in range(file.num_row_groups):  # all at once, Arrow keeps what it has read
                 for batch in file.iter_batches(batch_size=size, row_groups=[group]):
@@ -191,6 +192,17 @@ class StoredTable:
         from pyarrow import parquet
 
         return parquet.ParquetFile(stream)
+
+
+@contextmanager
+def reading_parquet(place: str) -> Iterator[None]:
+    """Turn what is raised on content that is no Parquet, or damaged by who wrote it, into UsageError."""
+    try:
+        yield
+    except ArtlineError:
+        raise
+    except (arrow_module().ArrowException, OSError, ValueError, OverflowError) as error:
+        raise UsageError(f"{place} cannot be read as Parquet: {error}") from error
 
 
 def is_frame(data: Any) -> bool:

@@ -35,6 +35,11 @@ _IDENTITY = _STATUS.size
 _DIGEST_END = _IDENTITY + DIGEST_SIZE
 _CHECK = struct.Struct("<Q")
 _MASK = (1 << 64) - 1
+_DAMAGE = (
+    TypeError,
+    ValueError,
+    struct.error,
+)  # what comes of rows that hold something else than they should
 _BATCH = 500
 
 
@@ -154,7 +159,7 @@ class StatCache:
         with self._lock:
             try:
                 return action(self._open())
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, *_DAMAGE) as error:
                 self._give_up(error)
                 return None
             except BaseException as error:  # Ctrl-C, perhaps within a transaction
@@ -202,7 +207,7 @@ class StatCache:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-        if getattr(error, "sqlite_errorname", "").startswith(
+        if isinstance(error, _DAMAGE) or getattr(error, "sqlite_errorname", "").startswith(
             ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
         ):
             for suffix in ("", "-wal", "-shm"):

@@ -56,6 +56,7 @@ def model(seed: int, end: float, scratch: Path) -> str:
     """Run the state machine."""
     from hypothesis import HealthCheck, Phase, settings
     from hypothesis.stateful import run_state_machine_as_test
+
     from proof.machine import StoreMachine
 
     options = settings(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proof.syscalls import Fault, suffer
 
-# Chosen so that they hit packs, records, the catalog's log and its checkpoints; `make soak` chooses at random.
+# These hit packs, records, the catalog's log and its checkpoints; `make soak` chooses at random.
 FAULTS = [
     Fault("pwrite64", "EIO", 13, 17, seed=1),
     Fault("fsync", "EIO", 2, 3, seed=2),

@@ -1,0 +1,104 @@
+"""Stores with forged packs, manifests, records, caches and tables in them."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artline.artifacts.record_lines import check_line
+from artline.errors import ArtlineError
+from artline.storage.stat_cache import StatCache
+from proof.stores import TARGETS, attempt
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
+def test_what_is_forged_is_refused_or_harmless(
+    target: Callable[[random.Random, Path], None], tmp_path: Path
+) -> None:
+    for _ in range(8):
+        seed = random.SystemRandom().getrandbits(40)
+        try:
+            attempt(target, random.Random(seed), tmp_path)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+
+
+@pytest.mark.parametrize("value", [None, 7, 1.5, "text", b"", b"short"], ids=repr)
+def test_a_stat_cache_with_strange_rows_is_started_anew(tmp_path: Path, value: object) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    files = [(b"/folder", b"f", (tmp_path / "f").stat(), bytes(32), None)]
+    cache = StatCache(tmp_path / "stat.db", "store")
+    cache.record(files)
+    cache.close()
+    with closing(sqlite3.connect(tmp_path / "stat.db")) as database, database:
+        database.execute("UPDATE entry SET value = ?", (value,))
+    assert cache.lookup(b"/folder", [b"f"]) == {}
+    cache.record(files)
+    assert list(cache.lookup(b"/folder", [b"f"])) == [b"f"]
+    cache.close()
+
+
+VERSION: dict[str, Any] = {
+    "what": "version",
+    "of": ["local", "p", "peds", 0],
+    "changes": 1,
+    "type": "dataset",
+    "row": {
+        "digest": "ab" * 32,
+        "root": "cd" * 32,
+        "size": 5,
+        "file_count": 1,
+        "metadata": "{}",
+        "description": "",
+        "created_at": 1.5,
+        "updated_at": 2.0,
+        "deleted_at": None,
+    },
+    "parts": {"artifact_tag": [{"name": "good"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["of", 2], "../../etc"),
+        (["of", 0], ".."),
+        (["of", 3], -1),
+        (["of", 3], 2**70),
+        (["of"], ["local", "p", "peds"]),
+        (["changes"], 2**70),
+        (["type"], ""),
+        (["row", "digest"], "ab"),
+        (["row", "root"], 5),
+        (["row", "size"], "5"),
+        (["row", "size"], None),
+        (["row", "created_at"], float("nan")),
+        (["row", "metadata"], "[]"),
+        (["row", "metadata"], "[" * 100_000),
+        (["row", "description"], "\ud800"),
+        (["parts", "artifact_tag"], [{"name": "a"}, {"name": "a"}]),
+        (["parts", "artifact_tag"], [{"name": "a/b"}]),
+        (["parts", "artifact_tag"], 5),
+    ],
+    ids=str,
+)
+def test_a_record_that_no_store_writes_is_refused(path: list[Any], value: Any) -> None:
+    line = json.loads(json.dumps(VERSION))
+    assert check_line(line)
+    inside = line
+    for key in path[:-1]:
+        inside = inside[key]
+    inside[path[-1]] = value
+    with pytest.raises((ValueError, TypeError, KeyError, AttributeError, RecursionError, ArtlineError)):
+        check_line(line)
+
+
+def test_a_record_of_a_later_kind_is_passed_over() -> None:
+    assert not check_line({"what": "hologram"})
