@@ -46,7 +46,7 @@ Files = frozenset[tuple[str, bytes]]
 class Version:
     files: Files
     deleted: bool = False
-    deleted_at: float = 0.0
+    since: int = 0  # the first collection that may have seen it deleted
 
 
 @dataclass
@@ -98,7 +98,8 @@ class StoreMachine(RuleBasedStateMachine):
         base = "/dev/shm" if Path("/dev/shm").is_dir() else None
         self.root = Path(tempfile.mkdtemp(prefix="artline-proof-", dir=base))
         self.running: list[Operation] = []
-        self.collections: list[float] = []
+        self.collections: list[float] = []  # when each began
+        self.collecting = 0  # how many run
         self.handles: list[tuple[Artifact, str, int]] = []
         self.drafts: dict[Client, dict[str, Any]] = {}
         self.contents: dict[bytes, Files] = {}
@@ -274,7 +275,11 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             client.draft = client.store.get(f"{name}:v{base}", project="p").new_draft()
             files = dict(self.model[name].versions[base].files)
-        self.drafts[client] = {"name": name, "base": base, "files": files, "held": self.clock.now}
+        self.drafts[client] = {"name": name, "base": base, "files": files, **self.held()}
+
+    def held(self) -> dict[str, Any]:
+        """Return from when on a lease lasts that somebody takes now, and the first collection it meets."""
+        return {"held": self.clock.now, "meets": len(self.collections) - self.collecting}
 
     def do_draft(self, index: int, name: str, base: int | None, plan: Any = ()) -> None:
         if base is not None and (name not in self.model or not self.model[name].is_live(base)):
@@ -308,8 +313,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     def lapsed(self, error: ArtlineError, state: dict[str, Any]) -> bool:
         """Tell whether a draft may be refused since its lease may have ended, or its base is gone."""
-        late = self.clock.now - state["held"] > LEASE_SURE and isinstance(error, ConflictError)
-        base = state["base"]
+        met = self.collections[state["meets"] :]
+        ended = any(when - state["held"] > LEASE_SURE for when in met)
+        late = ended and isinstance(error, ConflictError)
+        base = state.get("base")
         gone = base is not None and not self.model[state["name"]].is_live(base)
         return late or (gone and isinstance(error, (ConflictError, IntegrityError)))
 
@@ -372,7 +379,7 @@ class StoreMachine(RuleBasedStateMachine):
                 return False
             named = model[name]
             named.versions[number].deleted = True
-            named.versions[number].deleted_at = self.clock.now
+            named.versions[number].since = len(self.collections) - self.collecting
             moves = named.aliases.get("latest") == number
             named.aliases = {alias: n for alias, n in named.aliases.items() if n != number}
             newest = named.newest()
@@ -398,22 +405,26 @@ class StoreMachine(RuleBasedStateMachine):
                 named.aliases["latest"] = newest
             return True
 
+        held = self.held()
         self.act(
             index,
             lambda client: client.store.undelete(f"{name}:v{number}", project="p"),
             change,
             plan,
-            may_refuse=lambda error: isinstance(error, IntegrityError) and self.collected(name, number),
+            lambda error: (
+                self.lapsed(error, held)
+                or (isinstance(error, IntegrityError) and self.collected(name, number))
+            ),
         )
 
     def collected(self, name: str, number: int) -> bool:
         """Tell whether a deleted version's content may be gone: found unneeded, and again after the grace."""
-        since = self.model[name].versions[number].deleted_at
-        times = [when for when in self.collections if when >= since]
-        return bool(times) and max(times) - min(times) >= GRACE
+        times = self.collections[self.model[name].versions[number].since :]
+        return any(later - when >= GRACE for i, when in enumerate(times) for later in times[i:])
 
     def do_collect(self, index: int, repack: bool, plan: Any = ()) -> None:
         self.collections.append(self.clock.now)
+        self.collecting += 1
         self.act(
             index,
             lambda client: collect(
@@ -423,6 +434,13 @@ class StoreMachine(RuleBasedStateMachine):
             plan,
             may_refuse=lambda error: isinstance(error, ConflictError),
         )
+        self.collecting -= 1
+
+    def do_neglect(self, index: int, days: int) -> None:
+        """Collect, let the clock jump, and collect again."""
+        self.do_collect(index, False)
+        self.clock.now += days * 86400.0
+        self.do_collect(index, False)
 
     def do_read(self, index: int, name: str, number: int, plan: Any = ()) -> None:
         if name not in self.model or not self.model[name].is_live(number):
@@ -462,6 +480,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     actions = st.one_of(
         st.builds(_call.__func__, st.just("do_collect"), st.booleans()),
+        st.builds(_call.__func__, st.just("do_neglect"), st.sampled_from([1, 8])),
         st.builds(_call.__func__, st.just("do_log"), st.one_of(st.none(), aliases)),
         st.builds(_call.__func__, st.just("do_delete"), names, numbers),
         st.builds(_call.__func__, st.just("do_undelete"), names, numbers),
@@ -523,7 +542,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(hours=st.sampled_from([1, 12, 22, 25, 24 * 3, 24 * 8]))
     def wait(self, hours: int) -> None:
-        self.clock.now += hours * 3600.0
+        self.clock.wait(hours * 3600.0)
+
+    @rule(days=st.sampled_from([-400, -8, -1, 1, 2, 8]))
+    def jump(self, days: int) -> None:
+        self.clock.now += days * 86400.0
 
     @precondition(lambda self: any(named.versions for named in self.model.values()))
     @rule(index=who)

@@ -30,16 +30,24 @@ class Crash(BaseException):
 
 
 class Clock:
-    """The time of every client, in place of the ``time`` module; it goes only where it is told to."""
+    """The time of every client, in place of the ``time`` module; it goes only where it is told to.
+
+    ``now`` may jump, as when a machine slept or its clock was set; ``passed`` does not see that.
+    """
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
+        self.passed = 1000.0
 
     def time(self) -> float:
         return self.now
 
     def monotonic(self) -> float:
-        return self.now
+        return self.passed
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.passed += seconds
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
