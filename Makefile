@@ -1,9 +1,10 @@
 # Every target sets up .venv by itself. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clouds lint format bench bench-docs bench-peers lock clean
+.PHONY: help demo test test-clouds soak lint format bench bench-docs bench-peers lock clean
 
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SOAK_ARGS ?=
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -22,6 +23,11 @@ test-clouds: ## references to Google Cloud Storage and Azure, against servers fo
 	@tools/environment dev
 	@tools/clouds
 	.venv-clouds/bin/python -m pytest -p no:cacheprovider tests/clouds $(PYTEST_ARGS)
+
+soak: ## the proofs for long: fuzzing, crashes, power failures (SOAK_ARGS="model --minutes 60")
+	@tools/packages test
+	@tools/environment dev
+	@nice -n 19 env PYTHONPATH=tests .venv/bin/python -m proof $(SOAK_ARGS)
 
 lint: ## ruff, mypy --strict, and the layers
 	@tools/environment dev

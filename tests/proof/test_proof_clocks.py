@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from artline.artifacts.fsck import check
+from artline.artifacts.retention import collect as collect_artifacts
+from artline.artifacts.store import ArtifactStore
 from artline.errors import ConflictError
 from artline.settings import load_settings
 from artline.storage import gc
@@ -16,6 +24,8 @@ from artline.storage.content import ContentStore
 from artline.storage.fsck import check_packs
 from artline.storage.gc import Collection, collect
 from artline.storage.writer import ContentWriter
+from proof import workload
+from proof.powerloss import read_everything
 
 DAY = 86400.0
 
@@ -123,3 +133,37 @@ class TestPostgresClock(ClockSuite):
     @pytest.fixture
     def url(self, postgres_url: str) -> str:
         return postgres_url
+
+
+def test_processes_whose_clocks_are_set_to_and_fro(faketime: str, store_root: Path, tmp_path: Path) -> None:
+    """Two at once, each at another time from one operation to the next, on one store."""
+    workload.prepare(store_root)
+    ContentStore.open(load_settings(root=store_root)).catalog.close()
+    children = []
+    for seed in (1, 2):
+        clock = tmp_path / f"clock{seed}"
+        clock.write_text("+0")
+        environment = {
+            "LD_PRELOAD": faketime,
+            "FAKETIME_TIMESTAMP_FILE": str(clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DISABLE_SHM": "1",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        command = [sys.executable, "-m", "proof.skew", str(store_root), str(clock), str(seed)]
+        children.append(
+            subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
+        )
+    for child in children:
+        told = json.loads(child.communicate()[0])
+        assert child.returncode == 0
+        assert told["days"] > 4  # the clocks did jump
+        kinds = {one.partition(": ")[2] for one in told["refusals"]}
+        # What the other deleted is not there; what was collected cannot come back; leases end.
+        assert kinds <= {"artifact_not_found", "integrity", "conflict"}, told
+    store = ArtifactStore.open(load_settings(root=store_root))
+    for _ in range(2):
+        assert check(store, full=True).ok
+        read_everything(store, workload.visible(store))
+        collect_artifacts(store, grace=timedelta(0), dry_run=False)
