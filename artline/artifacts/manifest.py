@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from artline.artifacts.paths import check_link_target, check_path, check_paths
 from artline.artifacts.shards import (
+    MOST_ROWS,
     Columns,
     EntryKind,
     Root,
@@ -46,7 +47,7 @@ __all__ = [
 # A shard ends behind a row whose path's XXH3-64 has these bits clear, so that boundaries follow content.
 BOUNDARY_MASK = 1023
 MIN_ROWS = 256
-MAX_ROWS = 4096
+MAX_ROWS = MOST_ROWS
 LARGEST = 2**63 - 1  # bytes of one version, what a catalog can hold
 KEPT_SHARDS = 4  # decoded shards a reader keeps at hand
 FETCHED = 32  # shards that are fetched together at most, some 2.5 MB

@@ -17,6 +17,7 @@ from typing import Any
 from artline.errors import IntegrityError, StoreTooNewError
 
 __all__ = [
+    "MOST_ROWS",
     "Columns",
     "EntryKind",
     "Root",
@@ -32,6 +33,7 @@ __all__ = [
 
 VERSION = 1
 DIGEST = 32
+MOST_ROWS = 4096  # of one shard
 SHARD_MAGIC = b"ALSH"
 ROOT_MAGIC = b"ALRT"
 _SHARD_HEADER = struct.Struct("<4sHHIIIII")  # magic, version, flags, rows, digests, recipes, paths, extras
@@ -138,6 +140,8 @@ class Columns:
         numbers = _header(_SHARD_HEADER, SHARD_MAGIC, "shard", data)[3:]
         count, digests, recipes, path_bytes, extra_bytes = numbers
         reader = _Reader(data, _SHARD_HEADER.size, "shard")
+        if count > MOST_ROWS:  # a small frame of zstd may claim millions
+            raise _damaged("shard")
         self.count: int = count
         self._flags = reader.take(count)
         _check_flags(self._flags, digests, recipes)

@@ -95,6 +95,19 @@ def test_a_raw_block_whose_sizes_disagree_is_refused() -> None:
         decode_block(encode_block_header(Kind.DATA, 0, 2, b"x", digest) + b"x", digest, Algorithm.BLAKE3, "p")
 
 
+def test_a_shard_of_more_rows_than_any_has_is_refused_before_they_take_memory() -> None:
+    rows: list[Row] = [(f"{number:09d}", 2, 0, b"", b"", "") for number in range(100_000)]
+    data = encode_shard(rows)
+    del rows
+    tracemalloc.start()
+    try:
+        with pytest.raises(IntegrityError, match="do not add up"):
+            decode_shard(data)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
 ROWS: list[Row] = [(path, 0, 1, blake3(path.encode()).digest(), b"", "") for path in ("a", "b", "c")]
 
 
