@@ -257,7 +257,7 @@ class Ingestion:
                 result.damages.append(JournalDamage(file.path, journal.offset, known.damage))
             return
         known.ended = writer.state != OPEN
-        known.damage = journal.damage if _is_damage(journal, gone) else ""
+        known.damage = _plain(journal.damage) if _is_damage(journal, gone) else ""
         if known.damage:
             result.damages.append(JournalDamage(file.path, journal.offset, known.damage))
         if gone and not known.ended:
@@ -333,6 +333,11 @@ def _name(start: Start) -> tuple[str, ...]:
 
 def _order(journal: Journal) -> tuple[str, ...]:
     return _name(journal.start)
+
+
+def _plain(text: str) -> str:
+    """Return text as a catalog can keep it, where it quotes what somebody wrote."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
 def _is_damage(journal: Journal, gone: bool) -> bool:

@@ -16,12 +16,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rundata import Writer
+
 from artline.artifacts.artifact import Artifact
 from artline.artifacts.fsck import check
 from artline.artifacts.repair import repair
 from artline.artifacts.retention import collect
 from artline.artifacts.store import ArtifactStore
 from artline.errors import ArtlineError
+from artline.runs.store import RunStore
 from artline.settings import load_settings
 from artline.storage.content import ContentStore
 from artline.storage.digest import Algorithm
@@ -293,4 +296,30 @@ def _rows(kind: str) -> bytes:
     return stream.getvalue()
 
 
-TARGETS = (packs, manifests, records, caches, tables)
+def journals(source: random.Random, root: Path) -> None:
+    """Put forged journals beside a good one: that one arrives, and what comes of the others can be read."""
+    for run in range(3):
+        folder = root / "journal" / source.choice(("p", "q")) / f"r{run}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{run:04d}-abcdefgh.journal").write_bytes(decoders._make_journal(source))
+    good = Writer(root, run_id="good", name="good")
+    good.rows({"loss": [0.5]}, "d")
+    good.finish(after=1.0)
+    store = RunStore.open(load_settings(root=root))
+    try:
+        for _ in range(2):
+            drained = _try(store.drain)
+            assert not isinstance(drained, Exception), drained
+            str(drained)
+        assert [row["loss"] for row in store.history(store.get("p", "good"))] == [0.5]
+        for record in _try(lambda: store.find("p").runs):
+            _try(lambda record=record: list(store.history(record)))
+            _try(lambda record=record: store.system(record))
+            _try(lambda record=record: list(store.console(record)))
+            _try(lambda record=record: store.files(record))
+            _try(lambda record=record: store.metrics(record))
+    finally:
+        store.close()
+
+
+TARGETS = (packs, manifests, records, caches, tables, journals)

@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xxhash import xxh3_64_intdigest
 
 from artline.artifacts.record_lines import check_line
 from artline.errors import ArtlineError
+from artline.runs.journal import FILE_HEADER, HEADED
+from artline.runs.store import RunStore
+from artline.settings import load_settings
 from artline.storage.stat_cache import StatCache
+from proof import decoders
 from proof.stores import TARGETS, attempt
 
 
@@ -102,3 +107,19 @@ def test_a_record_that_no_store_writes_is_refused(path: list[Any], value: Any) -
 
 def test_a_record_of_a_later_kind_is_passed_over() -> None:
     assert not check_line({"what": "hologram"})
+
+
+def test_a_journal_whose_damage_quotes_half_a_surrogate_stops_nobody(store_root: Path) -> None:
+    frames = [decoders._frames()[0], (7, b'{"\\ud800": 1}')]
+    data = FILE_HEADER.pack(b"ARTJRNL\x00", 1, 0)
+    for number, (kind, payload) in enumerate(frames):
+        head = HEADED.pack(len(payload), kind, 0, 0, number)
+        data += head + xxh3_64_intdigest(head + payload).to_bytes(8, "little") + payload
+    folder = store_root / "journal" / "p" / "run"
+    folder.mkdir(parents=True)
+    (folder / "0001-abcdefgh.journal").write_bytes(data)
+    store = RunStore.open(load_settings(root=store_root))
+    (damage,) = store.drain().damages
+    assert "cannot be decoded" in str(damage)
+    assert store.get("p", "run").name == "n"
+    store.close()
