@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog", "latest_revision", "metadata", "migrate", "sqlite_url"]
 
+_DOUBTFUL = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR")
 _MIGRATION_LOCK = 0x6172746C696E65  # the PostgreSQL advisory lock taken while migrating: "artline"
 
 
@@ -204,7 +205,12 @@ class Catalog:
             options["postgresql_readonly"] = mode == "read"
         steady = self._frozen.steady() if self._frozen is not None else contextlib.nullcontext()
         with steady, self._engine.connect() as connection:
-            yield connection.execution_options(**options)
+            try:
+                yield connection.execution_options(**options)
+            except DBAPIError as error:
+                if _name(error.orig).startswith(_DOUBTFUL):
+                    connection.invalidate()  # what it keeps of a read that failed, nobody else should get
+                raise
 
     def _check_schema(self, upgrade_schema: bool, lock_timeout: float) -> None:
         self._revision = self._read_revision()
@@ -421,8 +427,27 @@ def _translate(error: DBAPIError, place: str, writing: bool) -> Exception:
     return error
 
 
+def _name(error: BaseException | None) -> str:
+    """Return what SQLite calls an error, "" for those of others."""
+    return str(getattr(error, "sqlite_errorname", ""))
+
+
+def _is_damaged(place: str) -> bool:
+    """Tell whether a catalog that is said to be damaged is so for a new connection, too.
+
+    In the midst of a tree SQLite takes a read that failed for damage.
+    """
+    url = f"{Path(place).absolute().as_uri()}?mode=rw"
+    try:
+        with contextlib.closing(sqlite3.connect(url, uri=True)) as raw:
+            told = str(raw.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        return _name(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    return told != "ok" and "error code" not in told
+
+
 def _translate_sqlite(error: sqlite3.Error, place: str) -> Exception:
-    name = getattr(error, "sqlite_errorname", "")
+    name = _name(error)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
         return StoreLockedError(
             f"the catalog {place} stayed locked by another process. Wait for it to end and try again "
@@ -431,6 +456,10 @@ def _translate_sqlite(error: sqlite3.Error, place: str) -> Exception:
     if name == "SQLITE_FULL":
         return StoreFullError(f"the disk under the catalog {place} is full. Free space and try again")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        if not _is_damaged(place):
+            return StoreUnavailableError(
+                f"the catalog {place} could not be read just now ({error}). Check the disk, and try again"
+            )
         return IntegrityError(
             f"the catalog {place} is damaged ({error}). Restore it from a backup, or move it away and "
             "rebuild it from the bucket: art fsck --repair"
