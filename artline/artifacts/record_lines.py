@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_line"]
 
-_LARGEST = 2**62
+_LARGEST = 2**63 - 1
+_VERSIONS = 10**18  # what a name of a version has room for
 _DIGEST = 32
 
 
@@ -42,6 +43,7 @@ def check_line(line: dict[str, Any]) -> bool:
         _check_parts(line["parts"])
     if what == "artifact":
         check_type(line["row"]["type"])
+        _check_number(line["row"]["next_version"], _VERSIONS)
         about = line.get("project", {})
         _check_text(about.get("description", ""))
         _check_time(about.get("created_at", 0.0))
@@ -60,7 +62,7 @@ def _check_place(place: Any, *, versioned: bool = True) -> None:
     for name in place[:3]:
         check_name(name)
     if versioned:
-        _check_number(place[3])
+        _check_number(place[3], _VERSIONS - 1)
 
 
 def _check_parts(parts: dict[str, list[dict[str, Any]]]) -> None:
@@ -114,8 +116,8 @@ def _check_row(row: dict[str, Any], table: sa.Table, without: Iterable[str]) -> 
             _check_text(value)
 
 
-def _check_number(value: Any) -> None:
-    if type(value) is not int or not 0 <= value < _LARGEST:
+def _check_number(value: Any, most: int = _LARGEST) -> None:
+    if type(value) is not int or not 0 <= value <= most:
         raise ValueError(f"{value!r} is no number")
 
 

@@ -448,8 +448,15 @@ class _Restorer:
         self._conn.execute(
             artifact.update().where(artifact.c.id == artifact_id).values(next_version=following)
         )
-        for number in sorted(set(range(following)) - numbers):
-            self._result.problems.append(f"{_name((*place, number))} has no record: it is lost, or never was")
+        first = 0
+        for number in (*sorted(numbers), following):
+            gap = _name((*place, first))
+            if number == first + 1:
+                self._result.problems.append(f"{gap} has no record: it is lost, or never was")
+            elif number > first:
+                last = version_alias(number - 1)
+                self._result.problems.append(f"{gap} to {last} have no records: they are lost, or never were")
+            first = number + 1
         live = [row.id for row in rows if row.deleted_at is None]
         if live and find_version(self._conn, artifact_id, LATEST) is None:
             move_alias(self._conn, artifact_id, LATEST, live[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import resource
 import shutil
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+MEMORY = 6 << 30  # what input may make the process take, threads' stacks and mapped files included
 PARTS = ("decoders", "stores", "model", "powerloss", "syscalls")
 
 
@@ -111,6 +113,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="for each part (default: 20)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(40))
     arguments = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     failed = False
     for part in arguments.parts or PARTS:
         if part not in PARTS:

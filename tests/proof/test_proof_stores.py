@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import sqlite3
@@ -13,11 +14,16 @@ from typing import Any
 import pytest
 from xxhash import xxh3_64_intdigest
 
+from artline.artifacts.artifact import Artifact
 from artline.artifacts.record_lines import check_line
+from artline.artifacts.repair import repair
+from artline.artifacts.store import ArtifactStore
 from artline.errors import ArtlineError
 from artline.runs.journal import FILE_HEADER, HEADED
 from artline.runs.store import RunStore
 from artline.settings import load_settings
+from artline.storage.content import ContentStore
+from artline.storage.records import list_records, read_record, write_record
 from artline.storage.stat_cache import StatCache
 from proof import decoders
 from proof.stores import TARGETS, attempt
@@ -123,3 +129,25 @@ def test_a_journal_whose_damage_quotes_half_a_surrogate_stops_nobody(store_root:
     assert "cannot be decoded" in str(damage)
     assert store.get("p", "run").name == "n"
     store.close()
+
+
+def test_a_record_of_endless_versions_takes_no_memory(store_root: Path) -> None:
+    store = ArtifactStore.open(load_settings(root=store_root))
+    draft = Artifact("peds", "dataset", store=store)
+    draft.add_stream(io.BytesIO(b"x"), "a")
+    store.log(draft, project="p")
+    for found in list_records(store.content):
+        lines = [json.loads(line) for line in read_record(store.content, found.name, [])]
+        for line in lines:
+            if line["what"] == "artifact":
+                line["row"]["next_version"] = 10**18
+        store.content.bucket.delete(found.name)
+        write_record(store.content, found.catalog, found.kind, [json.dumps(line).encode() for line in lines])
+    store.catalog.close()
+    for path in store_root.glob("catalog.db*"):
+        path.unlink()
+    content = ContentStore.open(load_settings(root=store_root), adopt=True)
+    problems = repair(ArtifactStore(content, load_settings(root=store_root))).restored.problems
+    assert problems == [
+        "local/p/peds:v1 to v999999999999999999 have no records: they are lost, or never were"
+    ]
