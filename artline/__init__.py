@@ -90,7 +90,15 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'artline' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
+    import gc
+
+    collecting = gc.isenabled()
+    gc.disable()  # modules that load make tens of thousands of objects, and next to no garbage
+    try:
+        value = getattr(import_module(home), name)
+    finally:
+        if collecting:
+            gc.enable()
     globals()[name] = value
     return value
 

@@ -65,6 +65,10 @@ class Draft:
         """Drop the table; the draft cannot be used afterwards."""
         self._db.close()
 
+    def __del__(self) -> None:
+        with suppress(AttributeError, sqlite3.ProgrammingError):  # it was never opened
+            self._db.close()
+
     def add(self, row: Row, *, overwrite: bool = False) -> None:
         """Add one row; see ``add_many``."""
         self.add_many([[row]], overwrite=overwrite)
@@ -154,10 +158,12 @@ class Draft:
     def _insert(self, batch: Sequence[Row], overwrite: bool) -> None:
         paths = [row[0] for row in batch]
         check_paths(paths)
-        for row in batch:
-            if row[1] == EntryKind.LINK:
-                check_link_target(row[0], row[5])
-        if any(row[1] == EntryKind.FOLDER for row in batch):
+        kinds = {row[1] for row in batch}
+        if EntryKind.LINK in kinds:
+            for row in batch:
+                if row[1] == EntryKind.LINK:
+                    check_link_target(row[0], row[5])
+        if EntryKind.FOLDER in kinds:
             batch = [row for row in batch if row[1] != EntryKind.FOLDER or not self.has_folder(row[0])]
             paths = [row[0] for row in batch]
         before = self._db.total_changes

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,8 @@ class Catalog:
         except BaseException:
             catalog.close()
             raise
-        os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
+        _engines.add(engine)
+        weakref.finalize(catalog, engine.dispose)
         return catalog
 
     @property
@@ -256,6 +258,18 @@ class Catalog:
                 f"(up to {latest_revision()}). Upgrade: pip install --upgrade artline"
             )
         return revision
+
+
+_engines: weakref.WeakSet[sa.Engine] = weakref.WeakSet()
+
+
+def _begin_child() -> None:
+    """In a forked child: let go of the parent's connections without closing them."""
+    for engine in list(_engines):
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_begin_child)
 
 
 def migrate(url: str, *, dry_run: bool = False) -> tuple[str, str]:
