@@ -23,10 +23,13 @@ from artline.storage.destination import sweep_unfinished
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FILES", "PACKS", "Cache", "CacheUsage", "Removed"]
+__all__ = ["ENTRY_FLAGS", "FILES", "PACKS", "Cache", "CacheUsage", "Removed"]
 
 PACKS = "packs"
 FILES = "files"
+
+# Whoever may write to the folder can only have entries read that are files in it.
+ENTRY_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _DEFAULT_SHARE = 10  # per cent of the disk
 _DEFAULT_MOST = 50 << 30
@@ -90,6 +93,7 @@ class Cache:
         self._ready = False
         self._crowded = False
         self._closed = False
+        self._refused = 0
         self._lock = threading.Lock()
 
     @property
@@ -126,7 +130,7 @@ class Cache:
     def create(self, place: str) -> int:
         """Open an entry for writing, made if it is new. Raises OSError."""
         path = self.path(place)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | ENTRY_FLAGS
         try:
             return os.open(path, flags, 0o666)
         except FileNotFoundError:
@@ -220,6 +224,7 @@ class Cache:
         The rest is what killed processes left, and what exceeds the limit. What is being read meanwhile stays
         readable for its reader. Raises AuthError when entries are others', StoreUnavailableError.
         """
+        self._refused = 0
         try:
             removed = [self._remove_where(unused_since, everything, dry_run)]
             if not everything:
@@ -227,14 +232,15 @@ class Cache:
                 removed.append(self._evict(above=most, keep=most, dry_run=dry_run, since=unused_since))
             if not dry_run:
                 removed.append(self._tidy())
-        except PermissionError as error:
-            raise AuthError(
-                f"not allowed to remove from the cache {self.folder} ({error.strerror}). Check owner and mode"
-            ) from error
         except OSError as error:
             raise StoreUnavailableError(
                 f"cannot use the cache {self.folder}: {error}. Check that the disk is there"
             ) from error
+        if self._refused:
+            raise AuthError(
+                f"not allowed to remove {self._refused:,} entries of the cache {self.folder}. They are "
+                "others': have their owners remove them"
+            )
         return Removed(sum(part.entries for part in removed), sum(part.bytes for part in removed))
 
     def usage(self) -> CacheUsage:
@@ -314,12 +320,12 @@ class Cache:
                 continue
             if entry.used >= cutoff * _SECOND:
                 doomed.append(entry)
-            elif dry_run or _remove(entry.path):
+            elif dry_run or self._remove(entry.path):
                 entries, freed = entries + 1, freed + entry.size
         for entry in sorted(doomed, key=lambda entry: entry.used):
             if freed >= excess:
                 break
-            if dry_run or _remove(entry.path):
+            if dry_run or self._remove(entry.path):
                 entries, freed = entries + 1, freed + entry.size
         return Removed(entries, freed)
 
@@ -329,9 +335,20 @@ class Cache:
             least = 0 if unused_since is None else int(unused_since * _SECOND)
             for entry in self._entries():
                 old = everything or (entry.links == 1 and entry.used < least)
-                if old and (dry_run or _remove(entry.path)):
+                if old and (dry_run or self._remove(entry.path)):
                     entries, freed = entries + 1, freed + (entry.size if entry.links == 1 else 0)
         return Removed(entries, freed)
+
+    def _remove(self, path: str) -> bool:
+        """Remove an entry; tell whether it was there and ours to remove."""
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            self._refused += 1
+            return False
+        return True
 
     def _tidy(self) -> Removed:
         """Remove what killed processes left."""
@@ -340,14 +357,6 @@ class Cache:
             if os.path.isdir(folder):
                 count += sweep_unfinished(folder)
         return Removed(count, 0)
-
-
-def _remove(path: str) -> bool:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _disk(folder: Path) -> os.statvfs_result:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_64_intdigest
 
+from artline.storage.cache import ENTRY_FLAGS
 from artline.storage.pack import BLOCK_SIZE, parse_block_header
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class BlockCache:
         """Read what is kept of a stretch; return the blocks that are not there, or not what they were."""
         path = self._cache.path(place)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | ENTRY_FLAGS)
         except OSError:
             return stretch.locations
         try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from artline.errors import UsageError
-from artline.storage.cache import FILES
+from artline.storage.cache import ENTRY_FLAGS, FILES
 from artline.storage.destination import Destinations, destination_error
 from artline.storage.export import Export
 
@@ -114,6 +114,7 @@ class LinkedFiles:
 
     def _share(self, items: list[Export], progress: Progress | None) -> None:
         made: set[str] = set()
+        size = 0
         told: set[str] = set()  # files whose bytes were counted while they were made
         with ThreadPoolExecutor(_WRITERS, "artline-link") as writers:
             for attempt in range(_ATTEMPTS):
@@ -128,9 +129,12 @@ class LinkedFiles:
                     break
                 made = self._make(items, progress)
                 told |= made
+                size += sum({self._path(item): item.blob.size for item in items}.values())
         if items:
             alone = [replace(item, mode=self._mode(item)) for item in items]
             self._content.export(alone if self._link == "hardlink" else items, progress)
+        if size:
+            self._cache.count(size)  # only now, as it may remove what no checkout has yet
 
     def _make(self, items: list[Export], progress: Progress | None) -> set[str]:
         """Make files in the cache, read-only; return their paths."""
@@ -139,14 +143,13 @@ class LinkedFiles:
         self._content.export(
             [Export(item.blob, Path(path), self._mode(item)) for path, item in wanted.items()], told
         )
-        self._cache.count(sum(item.blob.size for item in wanted.values()))
         return set(wanted)
 
     def _deliver(self, item: Export, made: set[str]) -> bool:
         """Share a file of the cache with its destination; tell whether it was there and what it should be."""
         path = self._path(item)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | ENTRY_FLAGS)
         except FileNotFoundError:
             return False
         except OSError:
