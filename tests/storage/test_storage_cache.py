@@ -347,7 +347,7 @@ def read_into(*arguments):
     return fill(*arguments)
 
 def pwrite(descriptor, data, position):
-    if place == "torn" and left == 0:
+    if place == "torn" and left <= 0:
         write(descriptor, data[: len(data) // 2], position)
         os.kill(os.getpid(), signal.SIGKILL)
     return write(descriptor, data, position)
