@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["BUFFERS", "EncodedBlock", "FileSource", "Source", "StreamSource", "encode_chunk", "store_chunks"]
 
 _WORKERS = 4
-_AHEAD = 1  # windows each stage may lag behind the one before it
+_AHEAD = 2  # windows each stage may lag behind the one before it
 BUFFERS = 2 * _AHEAD + 4  # two queues, the window being read, the one after it, and two being written
 
 
