@@ -68,5 +68,5 @@ def span(time: timedelta) -> str:
         amount, rest = divmod(time.total_seconds(), seconds)
         if amount and not rest:
             return f"{amount:.0f} {unit}{'s' * (amount > 1)}"
-    seconds = time.total_seconds()
-    return f"{seconds:g} second{'s' * (seconds != 1)}"
+    rest = time.total_seconds()
+    return f"{rest:g} second{'s' * (rest != 1)}"
