@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import given
+from hypothesis import strategies as st
 
 from artline.artifacts.artifact import Artifact
+from artline.artifacts.paths import check_path
+from artline.artifacts.references import listing
 from artline.artifacts.store import ArtifactStore
 from artline.errors import (
     AuthError,
@@ -246,3 +252,29 @@ def test_an_address_that_says_a_password_is_refused(store: ArtifactStore) -> Non
     with pytest.raises(UsageError, match="says a password") as failure:
         refer(store, "sftp://me:secret@host/data")
     assert "secret" not in str(failure.value)
+
+
+def test_objects_inside_an_archive(store: ArtifactStore, data: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "all.zip"
+    with zipfile.ZipFile(archive, "w") as stream:
+        stream.writestr("set/a.txt", "alpha")
+        stream.writestr("set/sub/b.txt", "beta")
+    version = refer(store, f"zip://set::file://{archive}")
+    assert [(e.path, e.ref) for e in version.files()] == [
+        ("a.txt", f"zip://set/a.txt::file://{archive}"),
+        ("sub/b.txt", f"zip://set/sub/b.txt::file://{archive}"),
+    ]
+    out = version.download(tmp_path / "out")
+    assert (out / "sub" / "b.txt").read_text() == "beta"
+    version.verify(out)
+    with version.open("a.txt") as stream:
+        assert stream.read() == b"alpha"
+
+
+@given(path=st.text(st.characters(codec="utf-8"), max_size=40) | st.text("./%2eEfF\\\0:", max_size=20))
+def test_whatever_an_address_ends_with_names_one_entry_or_none(path: str) -> None:
+    with contextlib.suppress(UsageError):
+        name = listing.own_name(f"https://host/{path}")
+        check_path(name)
+        assert "/" not in name
+        assert os.path.dirname(os.path.normpath(os.path.join("/top", name))) == "/top"

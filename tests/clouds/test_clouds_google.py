@@ -12,6 +12,7 @@ from services.google import GoogleStorage
 
 from artline.artifacts.artifact import Artifact
 from artline.artifacts.references import google
+from artline.artifacts.references.checksums import new_checksum
 from artline.artifacts.store import ArtifactStore
 from artline.errors import IntegrityError, SourceNotFoundError, UsageError
 from artline.settings import load_settings
@@ -125,3 +126,28 @@ def test_a_long_listing_comes_whole_or_not_at_all(
         refer(store, f"gs://{bucket}/nothing")
     with pytest.raises(SourceNotFoundError):
         refer(store, "gs://nothing-there/a")
+
+
+@pytest.mark.parametrize("bucket", ["plain"], indirect=True)
+def test_a_composed_object_is_known_by_its_crc32c(
+    store: ArtifactStore, server: GoogleStorage, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checksum = new_checksum("crc32c")
+    assert checksum is not None
+    checksum.update(b"123456789")
+    assert checksum.hexdigest() == "e3069283"
+    real = google._described
+
+    def composed(uri: str, item: dict[str, Any]) -> Any:
+        return real(uri, {name: value for name, value in item.items() if name != "md5Hash"})
+
+    monkeypatch.setattr(google, "_described", composed)
+    server.put(bucket, "a.txt", b"alpha")
+    version = refer(store, f"gs://{bucket}/a.txt")
+    (entry,) = version.files()
+    assert entry.reference is not None
+    assert entry.reference.checksum.startswith("crc32c:")
+    out = version.download(tmp_path / "out")
+    version.verify(out)
+    (out / "a.txt").write_bytes(b"ALPHA")
+    assert version.compare(out).changed == ("a.txt",)

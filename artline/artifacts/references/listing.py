@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from artline.artifacts.references.found import Found
     from artline.storage.digest import Algorithm
 
-__all__ = ["MAX_OBJECTS", "find_references"]
+__all__ = ["MAX_OBJECTS", "find_references", "own_name"]
 
 MAX_OBJECTS = 10_000_000
 
@@ -75,7 +75,7 @@ def _local(uri: str, name: str, algorithm: Algorithm, checksum: bool) -> Iterato
 def _remote(place: Place, uri: str, name: str, algorithm: Algorithm, checksum: bool) -> Iterator[Row]:
     with faults(uri):
         for inside, found in place.find(uri):
-            path = "/".join(part for part in (name, inside) if part) or _own_name(found.uri)
+            path = "/".join(part for part in (name, inside) if part) or own_name(found.uri)
             yield _row(place, found, path, algorithm, checksum)
 
 
@@ -99,7 +99,7 @@ def _row(place: Place, found: Found, path: str, algorithm: Algorithm, checksum: 
     return (path, EntryKind.REFERENCE, size, digest, b"", encode_reference(reference))
 
 
-def _own_name(uri: str) -> str:
+def own_name(uri: str) -> str:
     """Return the last name in an address, which becomes the entry's; UsageError where it cannot."""
     address = uri.partition("::")[0]
     if scheme_of(uri) in ("http", "https"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from artline.artifacts.references.found import Found
 from artline.artifacts.references.place import BLOCK, Reading
+from artline.artifacts.references.ranges import open_ranges
 from artline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +51,10 @@ class Objects:
         """Open an object."""
         fs, path = connect(reference.uri)
         stream: BinaryIO = fs.open(path, "rb")
-        return stream
+        if "::" not in reference.uri or found.size is None:
+            return stream
+        # An archive is closed when its file system is let go, so that is held as long as it is read.
+        return open_ranges(found.size, partial(_fetch, fs, stream))
 
     def describe(self, uri: str, info: dict[str, Any]) -> Found:
         """Return what fsspec tells of an object as this package's own."""
@@ -72,6 +77,11 @@ class Objects:
                     folders.append(name)
                 elif not name.endswith("/") or info["size"]:  # else the marker some tools write for a folder
                     yield name.removeprefix(base), info
+
+
+def _fetch(_held: Any, stream: BinaryIO, start: int, end: int) -> bytes:
+    stream.seek(start)
+    return stream.read(end - start)
 
 
 def connect(uri: str, **options: Any) -> tuple[Any, str]:
