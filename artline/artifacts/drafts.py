@@ -36,6 +36,7 @@ __all__ = [
     "load_contributions",
     "load_draft",
     "lock_draft",
+    "open_drafts",
     "select_drafts",
     "settle_draft",
     "touch_draft",
@@ -219,6 +220,16 @@ def expire_drafts(store: ArtifactStore, *, dry_run: bool) -> list[DraftRecord]:
                 settle_draft(conn, record, None)
                 expired.append(record)
     return sorted(expired, key=lambda record: (record.qualified_name, record.distributed_id))
+
+
+def open_drafts(conn: sa.Connection) -> list[DraftRecord]:
+    """Return the open drafts of every project."""
+    import sqlalchemy as sa
+
+    from artline.artifacts.schema import artifact_contribution
+
+    ids = sa.select(artifact_contribution.c.draft_id).distinct().order_by(artifact_contribution.c.draft_id)
+    return [load_draft(conn, draft_id) for draft_id in list(conn.execute(ids).scalars())]
 
 
 def contribution_roots(conn: sa.Connection, *, without: Sequence[DraftRecord] = ()) -> list[bytes]:

@@ -12,7 +12,6 @@ from artline.errors import ArtlineError
 
 if TYPE_CHECKING:
     from artline.artifacts.store import ArtifactStore
-    from artline.artifacts.versions import VersionRecord
     from artline.storage.content import ContentStore
     from artline.storage.fsck import PackReport
 
@@ -21,7 +20,10 @@ __all__ = ["Loss", "Report", "check"]
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A path of a version that cannot be restored, and why; ``path`` is empty when all of it cannot."""
+    """A path of a version that cannot be restored, and why; ``path`` is empty when all of it cannot.
+
+    ``version`` may also name what a run contributed to an open draft.
+    """
 
     version: str
     path: str
@@ -51,13 +53,15 @@ def check(
     progress: Callable[[int, int], object] | None = None,
     records: bool = True,
 ) -> Report:
-    """Check packs, versions and records; with ``full`` every byte is read and hashed again.
+    """Check packs, versions, open drafts and records; with ``full`` every byte is read and hashed again.
 
-    Without it, packs must be there with the right size and footer, and every chunk that a version needs
-    must be in the index. With ``records`` those are read and compared with the catalog. Nothing is changed.
+    Without it, packs must be there with the right size and footer, and every chunk that a version or a
+    draft needs must be in the index. With ``records`` those are read and compared with the catalog. Nothing
+    is changed.
     """
     import sqlalchemy as sa
 
+    from artline.artifacts.drafts import open_drafts
     from artline.artifacts.restore import survey_records
     from artline.artifacts.schema import artifact_version
     from artline.artifacts.versions import load_versions
@@ -69,8 +73,14 @@ def check(
     query = sa.select(version.id).where(version.deleted_at.is_(None)).order_by(version.id)
     with store.catalog.read() as conn:
         versions = list(load_versions(conn, list(conn.execute(query).scalars())))
+        manifests: list[tuple[str, bytes, bytes | None]] = [
+            (record.qualified_name, record.root, record.digest) for record in versions
+        ]
+        for draft in open_drafts(conn):
+            name = f"{draft.qualified_name} (draft {draft.distributed_id})"
+            manifests += [(f"{name} of {found.run}", found.root, None) for found in draft.contributions]
     sound: set[bytes] = set()
-    losses = [loss for record in versions for loss in _losses(store.content, record, damaged, sound)]
+    losses = [loss for manifest in manifests for loss in _losses(store.content, *manifest, damaged, sound)]
     problems = store.catalog.check()
     survey = survey_records(store.content) if records else None
     if survey is not None:
@@ -79,15 +89,22 @@ def check(
 
 
 def _losses(
-    content: ContentStore, record: VersionRecord, damaged: frozenset[bytes], sound: set[bytes]
+    content: ContentStore,
+    name: str,
+    root: bytes,
+    digest: bytes | None,
+    damaged: frozenset[bytes],
+    sound: set[bytes],
 ) -> Iterator[Loss]:
-    """Yield what a version lost. Shards found sound once need no second look in another version."""
-    name = record.qualified_name
+    """Yield what a version, or a run's part of a draft, lost.
+
+    Shards found sound once need no second look in another version.
+    """
     try:
-        if record.root in damaged:
-            raise content.absent(record.root)
-        manifest = Manifest(content, content.algorithm, record.root)
-        if manifest.digest != record.digest:
+        if root in damaged:
+            raise content.absent(root)
+        manifest = Manifest(content, content.algorithm, root)
+        if digest is not None and manifest.digest != digest:
             yield Loss(name, "", "its manifest has another digest than the catalog says")
             return
     except ArtlineError as error:

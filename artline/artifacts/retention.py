@@ -67,7 +67,6 @@ def collect(
     """
     from artline.artifacts.drafts import expire_drafts
     from artline.artifacts.records import checkpoint
-    from artline.artifacts.records import checkpoint
     from artline.artifacts.rules import expire
     from artline.storage.gc import GRACE
     from artline.storage.gc import collect as collect_chunks
@@ -95,7 +94,6 @@ def collect(
                 pass
             freed = _freed(store, deleted, needed)
             collection = collect_chunks(store.content, live, grace=grace, dry_run=False, repack=repack)
-            checkpoint(store.content)
             checkpoint(store.content)
     return Retention(tuple(freed), collection, expired, drafts)
 

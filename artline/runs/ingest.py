@@ -350,8 +350,9 @@ def _is_damage(journal: Journal, gone: bool) -> bool:
         return journal.broken
     try:
         with open(journal.path, "rb") as file:
+            rest = os.fstat(file.fileno()).st_size - journal.offset
             file.seek(journal.offset)
-            data = file.read(2 * MAX_PAYLOAD)
+            data = file.read(max(0, min(rest, 2 * MAX_PAYLOAD)))  # it takes as much memory as it is told
     except FileNotFoundError:
         return False
     awaited = (journal.seq or 0).to_bytes(8, "little")

@@ -173,8 +173,10 @@ class S3Bucket:
             return
         attempts = self._attempts()
         while not self._send_parts(name, size, body):
-            # Completing was answered by "no such upload": that of an earlier try got lost, or the service
-            # dropped the upload. Nobody can tell which, and sending it all again is right in both cases.
+            # Completing was answered by "no such upload": the answer to an earlier try was lost, or the
+            # service dropped the upload.
+            if self._holds(name, size, body):
+                return
             if not attempts.again():
                 raise self._away(name, attempts, "the service lost the upload")
 
@@ -208,6 +210,23 @@ class S3Bucket:
                 self._call("abort_multipart_upload", name, brief, expected="NoSuchUpload", **upload)
             raise
         return done is not None
+
+    def _holds(self, name: str, size: int, body: Callable[[int, int], PartBody]) -> bool:
+        """Tell whether an object is there and is what was to be sent, by reading it."""
+        position, same = 0, True
+
+        def compare(piece: bytes) -> None:
+            nonlocal position, same
+            same = same and body(position, len(piece)).read() == piece
+            position += len(piece)
+
+        try:
+            if self.size(name) != size:
+                return False
+            self._fetch(name, 0, size, compare)
+        except NotFoundError:
+            return False
+        return same and position == size
 
     def _honours_conditions(self) -> bool:
         """Tell whether the service refuses to replace an object when asked to, by trying it once."""

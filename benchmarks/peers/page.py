@@ -25,11 +25,11 @@ def markdown(tables: Sequence[Comparison], repeat: int, day: str, load: float) -
         HEADING,
         "",
         f"Written by `make bench-peers` on {day}: {machine()}, load average {load:.1f} when it ended.",
-        f"Medians of {repeat} rounds; in each every tool had its turn, on the same data, before the next",
-        "began. A time is the life of the whole process or processes, start of the interpreter included;",
-        "memory is the sum over them. Lower is better. Each tool has an environment of its own, at the",
-        "versions pinned in benchmarks/peers/, and sends nothing anywhere. A tool that could not be had is",
-        "named below its table.",
+        f"Rounds: {repeat}, medians shown; every tool had its turn, on the same data, before the next began.",
+        "A time is the life of the whole process or processes, start of the interpreter included; memory is",
+        "the sum over them. Lower is better. Each tool has an environment of its own, at the versions pinned",
+        "in benchmarks/peers/ (restic and borg are Debian's), and sends nothing anywhere. One that could not",
+        "be had is named below its table.",
     ]
     for table in tables:
         lines += ["", *_INTRODUCTION[table.name], ""]
@@ -59,7 +59,7 @@ _INTRODUCTION = {
         "",
         "Random bytes, so compression gains nothing; sources warm in the page cache. After each get the",
         "files were compared byte for byte with those that were put; after each put the bytes kept were",
-        "counted.",
+        "counted. Making the empty store (`init`, a database) is not measured.",
         "",
         "A tool that fetches what it just wrote finds it in the page cache; Artline writes past that cache",
         "([why](decisions/0007-packs-past-the-page-cache.md)) and reads the disk.",

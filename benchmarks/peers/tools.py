@@ -140,6 +140,10 @@ class Library(Tool):
         super().__init__(environment)
         self.version = ""
 
+    def prepare(self, place: Place, source: Path) -> Path:
+        place.run(driver(self.environment, "short_run"))  # which makes the store: a database, often
+        return source
+
     def put(self, place: Place, source: Path) -> Measured:
         done = place.run(driver(self.environment, "put", source, "data"))
         self.version = str(done.told.get("version", ""))

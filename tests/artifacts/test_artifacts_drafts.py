@@ -132,7 +132,7 @@ def test_what_a_run_sends_later_counts(store: ArtifactStore) -> None:
         (
             {"Sub/x": "1"},
             {"sub/y": "2"},
-            r"paths 'sub' and 'Sub', which would be one .* local/p/a, local/p/b",
+            r"paths '[sS]ub' and '[sS]ub', which would be one .* local/p/a, local/p/b",
         ),
     ],
 )
@@ -173,6 +173,16 @@ def test_a_contribution_outlives_its_lease_and_every_collection(anywhere: Artifa
     collect(store, grace=NOW, dry_run=False)
     assert check(store, full=True).ok
     assert {path: len(text) for path, text in texts(version).items()} == dict.fromkeys("abc", 50_000)
+
+
+def test_a_check_names_the_run_whose_part_is_lost(store: ArtifactStore) -> None:
+    send(store, "a", {"a": "1" * 50_000})
+    before = set((store.content.root / "bucket" / "packs").rglob("*.pack"))
+    send(store, "b", {"b": "2" * 50_000})
+    assert check(store).ok
+    for pack in set((store.content.root / "bucket" / "packs").rglob("*.pack")) - before:
+        pack.unlink()
+    assert {loss.version for loss in check(store).losses} == {"local/p/peds (draft d) of local/p/b"}
 
 
 def test_what_is_given_up_or_expired_goes(anywhere: ArtifactStore) -> None:

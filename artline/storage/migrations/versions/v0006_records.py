@@ -26,6 +26,4 @@ def upgrade() -> None:
         ("edge", "artifact_edge"),
         ("event", "artifact_event"),
     ):
-        op.execute(
-            f"INSERT INTO artifact_outbox (kind, row_id) SELECT '{kind}', id FROM {table} ORDER BY id"
-        )
+        op.execute(f"INSERT INTO artifact_outbox (kind, row_id) SELECT '{kind}', id FROM {table} ORDER BY id")
