@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
     store = ArtifactStore.open(load_settings(root=root))
     refusals = []
     seen = set()
-    for operation in workload.Workload(int(seed)).operations(30):
+    for operation in workload.Workload(int(seed)).operations(14):
         Path(clock).write_text(source.choice(JUMPS))
         seen.add(time.time() // 86400)
         try:
