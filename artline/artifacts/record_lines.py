@@ -12,7 +12,7 @@ from artline.artifacts.refs import check_name, check_tag, check_type
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["check_line"]
+__all__ = ["check_line", "values_of"]
 
 _LARGEST = 2**63 - 1
 _VERSIONS = 10**18  # what a name of a version has room for
@@ -56,6 +56,19 @@ def check_line(line: dict[str, Any]) -> bool:
     return True
 
 
+def values_of(table: sa.Table, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns that the table has, of those that a record tells, as the catalog keeps them."""
+    import sqlalchemy as sa
+
+    values = {}
+    for column in table.columns:
+        if column.name in fields:
+            value = fields[column.name]
+            binary = isinstance(column.type, sa.LargeBinary) and value is not None
+            values[column.name] = bytes.fromhex(value) if binary else value
+    return values
+
+
 def _check_place(place: Any, *, versioned: bool = True) -> None:
     if not isinstance(place, list) or len(place) != 3 + versioned:
         raise ValueError(f"{place!r} is no place")
@@ -78,7 +91,7 @@ def _check_parts(parts: dict[str, list[dict[str, Any]]]) -> None:
             _check_row(
                 row, table, ("version_id", "artifact_id") if "source_id" not in row else ("version_id",)
             )
-            if isinstance(row.get("version_id"), list):
+            if row.get("version_id") is not None:
                 _check_place(row["version_id"])
             if "name" in table.c:
                 check_tag(row["name"])  # aliases and protected ones are narrower still

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from artline.artifacts.record_lines import check_line
+from artline.artifacts.record_lines import check_line, values_of
 from artline.artifacts.records import ARTIFACT_PARTS, FORMAT, VERSION_PARTS
 from artline.artifacts.refs import LATEST, version_alias
 from artline.errors import IntegrityError, NotFoundError, StoreTooNewError
@@ -154,7 +154,7 @@ def _unlike(conn: sa.Connection, gathered: _Gathered, own: str, settled: dict[in
 
 
 def _differs(table: sa.Table, row: Any, fields: dict[str, Any]) -> bool:
-    for name, value in _values(table, fields).items():
+    for name, value in values_of(table, fields).items():
         have = getattr(row, name)
         if (bytes(have) if isinstance(have, memoryview) else have) != value:
             return True
@@ -308,7 +308,7 @@ class _Restorer:
 
         place = tuple(line["of"])
         known = _find_artifact(self._conn, place)
-        values = _values(artifact, line["row"])
+        values = values_of(artifact, line["row"])
         if known is None:
             about = line.get("project", {})
             made = self._catalog.upsert(project).values(
@@ -356,7 +356,7 @@ class _Restorer:
             }
             self._artifact(rank, {"of": place, "changes": 0, "row": row, "parts": {}})
         artifact_id, before = self._artifacts[place]
-        values = _values(artifact_version, line["row"])
+        values = values_of(artifact_version, line["row"])
         known = _find_version(self._conn, artifact_id, number)
         if known is None:
             self._result.versions += 1
@@ -403,7 +403,7 @@ class _Restorer:
             table = metadata.tables[name]
             self._conn.execute(table.delete().where(table.c[key] == owner))
             for fields in belongings.get(name, ()):
-                values = _values(table, fields)
+                values = values_of(table, fields)
                 for column in table.columns:
                     if column.name in values and column.references(artifact_version.c.id):
                         values[column.name] = self._version_id(values[column.name])
@@ -411,7 +411,7 @@ class _Restorer:
                     what, of = fields.get("name", "a link"), _name(_reference(fields))
                     self._result.problems.append(f"{what} names {of}, which has no record")
                     continue
-                self._conn.execute(table.insert().values({key: owner, **values}))
+                self._conn.execute(table.insert().values({**values, key: owner}))
 
     def _additions(self, what: str, same: tuple[str, ...]) -> None:
         """Add edges or events that the catalog has not."""
@@ -422,7 +422,7 @@ class _Restorer:
             version_id = self._version_id(line["of"])
             if version_id is None:
                 continue  # the version is named already
-            values = _values(table, line["row"])
+            values = values_of(table, line["row"])
             known = table.select().where(
                 table.c.version_id == version_id, *[table.c[name] == values[name] for name in same]
             )
@@ -490,19 +490,6 @@ def _find_version(conn: sa.Connection, artifact_id: int, number: int) -> Any:
     version = artifact_version.c
     query = sa.select(artifact_version).where(version.artifact_id == artifact_id, version.number == number)
     return conn.execute(query).one_or_none()
-
-
-def _values(table: sa.Table, fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns that the table has, of those that a record tells, as the catalog keeps them."""
-    import sqlalchemy as sa
-
-    values = {}
-    for column in table.columns:
-        if column.name in fields:
-            value = fields[column.name]
-            binary = isinstance(column.type, sa.LargeBinary) and value is not None
-            values[column.name] = bytes.fromhex(value) if binary else value
-    return values
 
 
 def _reference(fields: dict[str, Any]) -> Any:
