@@ -35,7 +35,7 @@ from artline.artifacts.refs import LATEST, check_alias, check_tag
 from artline.artifacts.shards import Row
 from artline.artifacts.staging import Staging
 from artline.artifacts.versions import VersionRecord, load_version
-from artline.errors import ArtifactNotFoundError, ConflictError, UsageError
+from artline.errors import ArtifactNotFoundError, ConflictError, IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
@@ -202,7 +202,14 @@ class _Assembly:
         aliases, tags = _united(record, self._aliases, self._tags)
         metadata = _agreed(record, self._metadata)
         description = _described(record, self._description)
-        staging, built = self._merge(record)
+        try:
+            staging, built = self._merge(record)
+        except IntegrityError:
+            with store.catalog.read() as conn:
+                if load_draft(conn, record.id).revision == record.revision:
+                    raise
+            self.close()  # somebody else finished it, and a collector took what had been contributed
+            return None
         proposal = Proposal(
             entity=record.entity,
             project=record.project,
@@ -311,14 +318,15 @@ class _Assembly:
             manifest = self._manifest(contribution)
             if any(manifest.row(path) or manifest.has_prefix(path + "/") for path in error.paths):
                 runs.append(contribution.run)
-        path = error.paths[0]
-        if len(error.paths) == 1:
+        paths = sorted(error.paths)
+        path = paths[0]
+        if len(paths) == 1:
             what = f"path '{path}' has different content from"
-        elif len(set(error.paths)) == 1:
+        elif path == paths[1]:
             what = f"path '{path}' is a file from one and a folder from another of"
         else:
             what = (
-                f"paths '{path}' and '{error.paths[1]}', which would be one on a file system that ignores "
+                f"paths '{path}' and '{paths[1]}', which would be one on a file system that ignores "
                 "case or normalises Unicode, are from"
             )
         return _conflict(record, f"{what} {', '.join(runs)}")

@@ -20,7 +20,7 @@ from artline.artifacts.drafts import (
 )
 from artline.artifacts.projects import ensure_project
 from artline.artifacts.refs import LATEST, check_alias, check_tag
-from artline.errors import ConflictError, UsageError
+from artline.errors import ConflictError, IntegrityError, UsageError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -87,8 +87,15 @@ def contribute(
     beneath = _sent(store, entity, project, artifact.collection, distributed_id, run)
     while True:
         # What the run sent before lies beneath, and counts where this has nothing of its own.
-        staging.put_on(beneath)
-        built = staging.build()
+        try:
+            staging.put_on(beneath)
+            built = staging.build()
+        except IntegrityError:
+            present = _sent(store, entity, project, artifact.collection, distributed_id, run)
+            if present == beneath:
+                raise
+            beneath = present  # the draft was finished meanwhile, and a collector took what was sent
+            continue
         with store.catalog.write() as conn:
             lease.check(conn)
             now = store.catalog.now(conn)

@@ -27,6 +27,7 @@ from artline.artifacts.drafts import EXPIRY, DraftRecord, find_draft, list_draft
 from artline.artifacts.fsck import check
 from artline.artifacts.retention import collect
 from artline.artifacts.schema import artifact_draft
+from artline.artifacts.staging import Staging
 from artline.artifacts.store import ArtifactStore
 from artline.errors import ArtifactNotFoundError, ConflictError, InvalidPathError, UsageError
 from artline.settings import load_settings
@@ -248,6 +249,38 @@ def test_two_that_finish_at_once_make_one_version(
     assert (version.aliases, version.metadata) == (["best", "latest", "mine"], {"k": 1})
     sources = {edge.source for edge in store.lineage("peds", project="p").edges}
     assert sources == {"local/p/a", "local/p/other", "local/p/end"}
+
+
+def test_what_others_finished_and_a_collector_took_is_not_missed(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merge, put_on = assembly._Assembly._merge, Staging.put_on
+
+    def finish_and_collect() -> None:
+        monkeypatch.setattr(assembly._Assembly, "_merge", merge)
+        monkeypatch.setattr(Staging, "put_on", put_on)
+        end(store, "other")
+        for _ in range(3):
+            collect(store, grace=NOW, dry_run=False)
+
+    def merging(self: Any, record: DraftRecord) -> Any:
+        finish_and_collect()
+        return merge(self, record)
+
+    def putting(self: Staging, root: bytes | None) -> None:
+        finish_and_collect()
+        put_on(self, root)
+
+    for name, files in (("a", {"a": "1"}), ("b", {"b": "1"})):
+        send(store, name, files)
+    monkeypatch.setattr(assembly._Assembly, "_merge", merging)
+    assert texts(end(store)) == {"a": "1", "b": "1"}
+    for name, files in (("a", {"a": "2"}), ("b", {"b": "2"})):
+        send(store, name, files)
+    monkeypatch.setattr(Staging, "put_on", putting)
+    assert contributors(send(store, "a", {"c": "2"})) == [("a", 1)]
+    assert texts(end(store)) == {"c": "2"}
+    assert [record.number for record in store.versions("p", "peds")] == [2, 1, 0]
 
 
 def test_many_that_finish_at_once_make_one_version(anywhere: ArtifactStore) -> None:
