@@ -131,7 +131,9 @@ def _problem(path: str) -> str:
         encoded = path.encode()
     except UnicodeEncodeError:
         return "is not UTF-8 on disk, so other systems could not restore it. Rename the file"
-    if path.startswith("/") or _DRIVE.match(path):
+    if _DRIVE.match(path):
+        return "is absolute on Windows, which takes a letter and a colon for a drive. Rename the file"
+    if path.startswith("/"):
         return "is absolute. Use a path relative to the artifact's root"
     if "\\" in path:
         return "has a backslash, which some systems take for a separator. Use '/' or rename the file"

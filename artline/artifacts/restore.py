@@ -296,7 +296,8 @@ class _Restorer:
             place = tuple(line["of"])
             artifact_id = self._artifacts[place][0]
             self._replace(ARTIFACT_PARTS, "artifact_id", artifact_id, line["parts"])
-            self._result.aliases += len(line["parts"].get("artifact_alias", ()))
+            if self._artifacts[place][1] < line["changes"]:
+                self._result.aliases += len(line["parts"].get("artifact_alias", ()))
         self._additions("edge", ("run", "role"))
         self._additions("event", ("at", "run", "kind"))
         for artifact_id, place in self._touched.items():
@@ -408,7 +409,10 @@ class _Restorer:
                     if column.name in values and column.references(artifact_version.c.id):
                         values[column.name] = self._version_id(values[column.name])
                 if None in [values[c.name] for c in table.columns if c.name in values and not c.nullable]:
-                    what, of = fields.get("name", "a link"), _name(_reference(fields))
+                    what, of = (
+                        fields.get("name", "a link"),
+                        _name(next(value for value in fields.values() if isinstance(value, list))),
+                    )
                     self._result.problems.append(f"{what} names {of}, which has no record")
                     continue
                 self._conn.execute(table.insert().values({**values, key: owner}))
@@ -490,10 +494,6 @@ def _find_version(conn: sa.Connection, artifact_id: int, number: int) -> Any:
     version = artifact_version.c
     query = sa.select(artifact_version).where(version.artifact_id == artifact_id, version.number == number)
     return conn.execute(query).one_or_none()
-
-
-def _reference(fields: dict[str, Any]) -> Any:
-    return next(value for value in fields.values() if isinstance(value, list))
 
 
 def _name(place: Any) -> str:

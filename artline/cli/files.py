@@ -25,7 +25,7 @@ from artline.cli.options import json_option, run_argument
 def files(run: str, pattern: str | None, target: str | None, as_json: bool) -> None:
     """List the files a run kept, or copy them out.
 
-    What the run saved or wrote into its folder on this machine; PATTERN such as '*.png' selects some.
+    What the run wrote into its folder on this machine; PATTERN such as '*.png' selects some.
     """
     from pathlib import Path
 

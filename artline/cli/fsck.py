@@ -125,7 +125,8 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
         if ok:
             print(f"sound: {looked}, {size(packs.bytes)}{' read again' if full else ''}")
         else:
-            note(f"error: the store is damaged ({looked} checked)")
+            remedy = "" if done is not None else ". Run: art fsck --repair, then store again what is named"
+            note(f"error: the store is damaged ({looked} checked){remedy}")
     if not ok:
         raise click.exceptions.Exit(4)
 
@@ -135,7 +136,8 @@ def _print_repair(done: Repair) -> None:
     from artline.cli.values import count, plain
 
     rebuilt, restored = done.rebuilt, done.restored
-    print(f"put back: {count(rebuilt.packs, 'pack')}, {count(rebuilt.chunks, 'chunk')}")
+    if rebuilt.chunks:
+        print(f"put back: {count(rebuilt.packs, 'pack')}, {count(rebuilt.chunks, 'chunk')}")
     if restored.artifacts or restored.versions or restored.aliases:
         print(
             f"put back: {count(restored.artifacts, 'artifact')}, {count(restored.versions, 'version')}, "

@@ -11,9 +11,10 @@ from artline.errors import RunNotFoundError, StoreUnavailableError
 from artline.runs import records
 from artline.runs.definitions import Definition, SummaryBuilder
 from artline.runs.journal import read_journal
+from artline.runs.liveness import is_alive
 from artline.settings import Settings
 
-__all__ = ["Earlier", "find_earlier", "journal_folder"]
+__all__ = ["Earlier", "find_earlier", "is_in_progress", "journal_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,22 @@ def find_earlier(settings: Settings, run_id: str) -> Earlier | None:
     if found is not None and not _misses_journals(settings, run_id):
         return found
     return _from_catalog(settings, run_id)
+
+
+def is_in_progress(settings: Settings, run_id: str) -> bool:
+    """Tell whether a process of this machine, alive, is writing a run: its journal has no end yet."""
+    for file in journal_folder(settings, run_id).glob("*.journal"):
+        process, ended = None, False
+        try:
+            for frame in read_journal(file):
+                if isinstance(frame.record, records.Start):
+                    process = frame.record.process
+                ended = isinstance(frame.record, records.Finish)
+        except FileNotFoundError:  # a reader took it in, all of it
+            continue
+        if process is not None and not ended and is_alive(process):
+            return True
+    return False
 
 
 def _from_journals(settings: Settings, run_id: str) -> Earlier | None:

@@ -15,7 +15,7 @@ from artline.artifacts.refs import check_name
 from artline.errors import ConflictError, RunNotFoundError, StoreUnavailableError, UsageError
 from artline.runs import current, endings, notices
 from artline.runs.config import flatten, parse_config
-from artline.runs.earlier import Earlier, find_earlier, journal_folder
+from artline.runs.earlier import Earlier, find_earlier, is_in_progress, journal_folder
 from artline.runs.host import describe_host, describe_process
 from artline.runs.journal import JournalWriter
 from artline.runs.names import new_id, new_name
@@ -57,8 +57,9 @@ def init(
     ``config`` is a mapping, an argparse Namespace, or the path of a JSON or YAML file. ``dir`` is the
     folder whose files are kept with the run (default: one under the root). ``resume``: ``allow`` goes on
     with the run of this ``id`` if there is one, ``must`` and ``never`` raise if there is none or one,
-    ``auto`` goes on with the project's last run that did not finish. With a run in progress ``reinit``
-    decides: return it (default), finish it first (True), or begin a second one beside it.
+    ``auto`` goes on with the project's last run that did not finish and that nobody is writing. With a run
+    in progress ``reinit`` decides: return it (default), finish it first (True), or begin a second one
+    beside it.
 
     Everything slow (git, packages, GPUs) is gathered in the background. Raises UsageError,
     InvalidNameError, ConflictError (the id is taken), RunNotFoundError, StoreUnavailableError (the root
@@ -101,6 +102,9 @@ def _begin(
     auto = runs_folder / AUTO_FILE
     if resume == "auto" and not run_id:
         run_id = _read_auto(auto)
+        if run_id and is_in_progress(settings, run_id):
+            notices.say(f"init: run {settings.project}/{run_id} is still in progress; beginning another one")
+            run_id = ""
     earlier = _earlier(settings, run_id, resume)
     run_id = run_id or new_id()
     attempt = 1 if earlier is None else earlier.attempt + 1

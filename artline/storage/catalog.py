@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import time
 import weakref
@@ -483,6 +484,11 @@ def _translate_sqlite(error: sqlite3.Error, place: str) -> Exception:
     ):
         return AuthError(f"no permission to write the catalog {place}. Check its owner and mode")
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_IOERR")):
+        folder = os.path.dirname(place) or "."
+        if os.path.isdir(folder) and shutil.disk_usage(folder).free < 128 << 10:
+            return StoreFullError(
+                f"the disk under the catalog {place} is full; SQLite needs some room even to read. Free space"
+            )
         return StoreUnavailableError(
             f"the catalog {place} cannot be opened or read ({error}). Check the disk and the path"
         )

@@ -211,7 +211,7 @@ def _reread(content: ContentStore, location: index.Location, data: bytes, place:
     try:
         decode_block(memoryview(data)[location.position : end], location.digest, content.algorithm, place)
     except (IntegrityError, StoreTooNewError) as error:
-        return error.message
+        return error.message.partition(" is damaged: ")[2].partition(". Run:")[0] or error.message
     return ""
 
 
@@ -242,13 +242,14 @@ def rebuild_index(content: ContentStore, *, progress: Callable[[int, int], objec
             if not blocks and result.problems and place in result.problems[-1]:
                 result.unusable.append(place)
                 continue
-            result.chunks += _restore(content, lease, name, size, blocks)
+            found = _restore(content, lease, name, size, blocks)
         except (IntegrityError, StoreTooNewError) as error:
             result.problems.append(error.message)
             continue
         except NotFoundError:
             continue  # a collection has taken it meanwhile
-        result.packs += 1
+        result.packs += found > 0
+        result.chunks += found
         if progress is not None:
             progress(1, size)
     if not lease.pinned:

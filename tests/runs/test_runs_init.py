@@ -214,6 +214,16 @@ def test_auto_resumes_what_did_not_finish(store_root: Path) -> None:
     ]
 
 
+def test_auto_leaves_a_run_alone_that_somebody_writes(store_root: Path) -> None:
+    first = init("p", settings=QUIET, resume="auto")
+    second = run_script("""
+        run = art.init(project="p", resume="auto", settings={"quiet": True})
+        print(run.id, run.resumed)
+        """).stdout.split()
+    assert second[0] != first.id
+    assert second[1] == "False"
+
+
 def test_a_second_init_returns_ends_or_adds(store_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = init("p", settings=QUIET)
     assert init("p", settings=QUIET) is first
