@@ -41,4 +41,4 @@ def test_requests_follow_bytes_and_not_files(
         assert sum(1 for path in out.rglob("*") if path.is_file()) == FILES
         # Ranges of 8 MiB, some smaller where a pack ends, and those of the manifest.
         assert proxy.count() <= 10 + 2 * (1 + size // (8 * MIB))
-        print(f"{FILES} files: {put} requests to put them, {proxy.count()} to get them")  # noqa: T201
+        print(f"{FILES} files: {put} requests to put them, {proxy.count()} to get them")
