@@ -38,19 +38,35 @@ def on_small_disk(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def unprivileged() -> list[str]:
-    """Return the words that run a command as a user that owns nothing."""
+    """Return the words that run a command so that modes of files bind it, which root's do not.
+
+    It stays the same user, as another one might not be let into the checkout.
+    """
     if os.geteuid() != 0:
         return []
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
 
 
 @pytest.fixture
 def foreign_folder() -> Iterator[Path]:
-    """Return a folder that everybody may read and list, and only its owner write."""
+    """Return a folder outside those that pytest makes."""
     folder = Path(tempfile.mkdtemp(prefix="artline-foreign-"))
-    folder.chmod(0o755)
     yield folder
+    for path, _, _ in os.walk(folder):
+        os.chmod(path, 0o700)
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def seal() -> Callable[[Path], None]:
+    """Return a function that lets a folder, and all in it, be read and not written."""
+
+    def close(folder: Path) -> None:
+        for path in sorted(folder.rglob("*"), reverse=True):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        folder.chmod(0o555)
+
+    return close
 
 
 @pytest.fixture

@@ -113,8 +113,11 @@ class TestLocalBucket(BucketSuite):
         assert "no space left for 'large'" in printed
         assert printed.endswith("{'small': 1000} []\n")
 
-    def test_no_permission(self, unprivileged: list[str], foreign_folder: Path) -> None:
+    def test_no_permission(
+        self, unprivileged: list[str], foreign_folder: Path, seal: Callable[[Path], None]
+    ) -> None:
         LocalBucket(foreign_folder).put("a", b"x")
+        seal(foreign_folder)
         code = (
             "import sys; from artline.errors import AuthError\n"
             "from artline.storage.bucket import LocalBucket\n"

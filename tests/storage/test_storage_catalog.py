@@ -217,8 +217,11 @@ class TestSQLiteCatalog(CatalogSuite):
         assert "is full. Free space" in printed
         assert printed.endswith("[]\n")
 
-    def test_no_permission(self, unprivileged: list[str], foreign_folder: Path) -> None:
+    def test_no_permission(
+        self, unprivileged: list[str], foreign_folder: Path, seal: Callable[[Path], None]
+    ) -> None:
         Catalog.open(str(foreign_folder / "catalog.db")).close()
+        seal(foreign_folder)
         code = (
             "import sys; from artline.storage.catalog import Catalog; from artline.errors import AuthError\n"
             "try:\n    c = Catalog.open(sys.argv[1])\n    c.write().__enter__()\n"
