@@ -60,12 +60,13 @@ def pull(
     """Write a version to disk, verified; or everything pinned.
 
     Each file is checked against its digest before it appears, and only what is missing or differs is
-    written, so calling again resumes. Without REF every version that art.lock pins goes into artifacts/
-    beside it. Files are copies, or reflinks of large ones from a remote bucket where the disk can, unless
-    --link says otherwise.
+    written, so calling again resumes. Where art.lock pins what REF names, that version is written. Without
+    REF every version that it pins goes into artifacts/ beside it. Files are copies, or reflinks of large
+    ones from a remote bucket where the disk can, unless --link says otherwise.
     """
     from artline.artifacts.pinning import lock_path, restore
-    from artline.cli.output import print_json
+    from artline.artifacts.pins import LOCK_FILE, pinned_ref
+    from artline.cli.output import note, print_json
     from artline.cli.progress import Progress
     from artline.cli.stores import open_artifacts
     from artline.cli.values import count, size
@@ -90,7 +91,10 @@ def pull(
             restored = restore(store, lock_path(), watch=watch, link=link)
             pulled = [(done.version, done.folder) for done in restored]
         else:
-            version = store.get(ref)
+            wanted, pin = pinned_ref(ref, project=store.settings.project, entity=store.settings.entity)
+            if pin is not None:
+                note(f"{ref} is {pin.name}:{pin.version}, pinned by {LOCK_FILE}")
+            version = store.get(wanted)
             folder = version.download(
                 destination,
                 allow_missing_references,

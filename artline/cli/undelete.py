@@ -30,5 +30,8 @@ def undelete(refs: tuple[str, ...], project: str | None) -> None:
         with store.catalog.read() as conn:
             ages = ages_at(record, read_rule(conn, record.artifact_id)) is not None
         came_back = any(event.kind == "undeleted" for event in store.history(record.id))
+        if not came_back:
+            print(f"{name} was not deleted")
+            continue
         stays = f", and stays whatever its age. Let it go again: art retain {name} --ttl 30d"
-        print(f"{name} is back{stays if ages and came_back else ''}")
+        print(f"{name} is back{stays if ages else ''}")

@@ -281,6 +281,9 @@ def test_pins_hold_move_and_restore(two: Path, clean_environment: Path) -> None:
     call("pull")
     assert (clean_environment / "artifacts" / "digits-v0" / "label ä.csv").exists()
     call("rm", "digits:v0", "--delete-aliases", code=6)
+    assert "pinned by art.lock" in call("pull", "digits", "under-lock").stderr
+    assert ask("pull", "digits:latest", "under-lock")["pulled"][0]["ref"].endswith("/digits:v0")
+    assert ask("pull", "digits:v1", "freely")["pulled"][0]["ref"].endswith("/digits:v1")
     moved = ask("pin", "--upgrade", "digits")["pins"]
     assert [(p["version"], p["before"]) for p in moved] == [("v1", "v0")]
     assert "v1" in call("pin", "--upgrade").stdout
@@ -298,6 +301,7 @@ def test_a_pin_that_does_not_match_is_an_integrity_error(two: Path, clean_enviro
     digest = ask("show", "digits:v0")["digest"]
     lock.write_text(lock.read_text(encoding="utf-8").replace(digest, f"blake3:{'0' * 64}"), encoding="utf-8")
     call("pull", code=4)
+    call("pull", "digits", code=4)
     assert not (clean_environment / "artifacts").exists()
 
 

@@ -220,6 +220,7 @@ def test_auto_leaves_a_run_alone_that_somebody_writes(store_root: Path) -> None:
         run = art.init(project="p", resume="auto", settings={"quiet": True})
         print(run.id, run.resumed)
         """).stdout.split()
+    first.finish()
     assert second[0] != first.id
     assert second[1] == "False"
 
