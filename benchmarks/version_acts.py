@@ -30,9 +30,10 @@ def list_folder(name: str) -> dict[str, Any]:
 
 
 def one_entry(name: str, path: str) -> dict[str, Any]:
-    """Find one path of the latest version."""
+    """Find one path of the latest version, in a store that is open."""
+    version = latest(name)
     with timing() as told:
-        latest(name).get_entry(path)
+        version.get_entry(path)
     return told
 
 
