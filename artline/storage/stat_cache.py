@@ -29,7 +29,7 @@ __all__ = ["StatCache", "known_blob", "same_file"]
 
 _T = TypeVar("_T")
 _caches: weakref.WeakSet[StatCache] = weakref.WeakSet()
-_VERSION = 1
+_VERSION = 2  # what 1 holds may be of files written through a memory map
 _STATUS = struct.Struct("<QQQqq")
 _IDENTITY = _STATUS.size
 _DIGEST_END = _IDENTITY + DIGEST_SIZE
