@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memchunks import Chunks
 
 from artline.artifacts import manifest as manifests
 from artline.artifacts.comparison import differences
@@ -20,27 +21,6 @@ from artline.errors import IntegrityError, InvalidPathError
 from artline.storage.digest import Algorithm
 
 Difference = tuple[Row | None, Row | None]
-
-
-class Chunks:
-    """Chunks in a dict; says how many were read at most together, and how many in all."""
-
-    def __init__(self) -> None:
-        self.data: dict[bytes, bytes] = {}
-        self.reads = 0
-
-    def put(self, data: bytes, *, root: bool) -> bytes:
-        digest = hashlib.sha256(data).digest()
-        self.data[digest] = data
-        return digest
-
-    def read(self, digest: bytes) -> bytes:
-        self.reads += 1
-        return self.data[digest]
-
-    def read_many(self, digests: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        for digest in reversed(list(digests)):  # a store gives them in an order of its own
-            yield digest, self.read(digest)
 
 
 def load(chunks: Chunks, rows: list[Row]) -> Manifest:

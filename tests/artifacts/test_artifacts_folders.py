@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memchunks import Chunks
 
 from artline.artifacts import folders, manifest
 from artline.artifacts.folders import Folders
 from artline.artifacts.manifest import Manifest, ManifestBuilder, Row
 from artline.storage.digest import Algorithm
-
-
-class Chunks:
-    """Chunks in a dict, counting what is read."""
-
-    def __init__(self) -> None:
-        self.data: dict[bytes, bytes] = {}
-        self.reads = 0
-
-    def put(self, data: bytes, *, root: bool) -> bytes:
-        digest = hashlib.sha256(data).digest()
-        self.data[digest] = data
-        return digest
-
-    def read(self, digest: bytes) -> bytes:
-        self.reads += 1
-        return self.data[digest]
-
-    def read_many(self, digests: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        for digest in digests:
-            yield digest, self.read(digest)
 
 
 def load(chunks: Chunks, paths: Iterable[str]) -> Manifest:
