@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Bench", "Row", "median"]
+__all__ = ["Bench", "Row", "median", "remove", "settle"]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 

@@ -22,20 +22,22 @@ BUFFER_SIZE = 8 << 20
 _ALIGNMENT = 4096
 # Copies of this size and more let other threads run: a foreign call gives up the interpreter lock.
 _LARGE = 64 << 10
+# Two writes at once keep the disk at work while the thread of the one that ended waits for a core.
+_IN_FLIGHT = 2
 
 
 class DirectAppender:
-    """Appends to one file after the other, through two aligned buffers; for one thread.
+    """Appends to one file after the other, through three aligned buffers; for one thread.
 
     Copying a large file into the page cache costs several times what handing aligned memory to the disk
-    does. One buffer is filled while a thread of its own writes the other. Where the file system refuses
+    does. One buffer is filled while threads of their own write the others. Where the file system refuses
     unbuffered writes, ordinary ones take their place. What was appended reaches the file when a buffer is
     full and with ``finish``; syncing is the caller's.
     """
 
     def __init__(self) -> None:
-        self._disk = ThreadPoolExecutor(1, "artline-direct")
-        self._buffers = [_Buffer(), _Buffer()]
+        self._disk = ThreadPoolExecutor(_IN_FLIGHT, "artline-direct")
+        self._buffers = [_Buffer() for _ in range(_IN_FLIGHT + 1)]
         self._descriptor = -1
         self._position = 0
         self._failure: OSError | None = None
