@@ -97,7 +97,7 @@ def publish(content: ContentStore) -> int:
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact_outbox
-    from artline.storage.records import CHANGES, catalog_id, name_catalog, write_record
+    from artline.storage.records import CHANGES, catalog_id, name_catalog, note_records, write_record
 
     column = artifact_outbox.c
     query = sa.select(column.id, column.kind, column.row_id).order_by(column.id).limit(_AT_ONCE)
@@ -115,9 +115,10 @@ def publish(content: ContentStore) -> int:
         if not catalog:
             name_catalog(content)
             continue
-        write_record(content, catalog, CHANGES, lines)
+        name = write_record(content, catalog, CHANGES, lines)
         # What stays noted because others keep the catalog locked is only recorded once more.
         with suppress(StoreLockedError), content.catalog.write(durable=False) as conn:
+            note_records(content, conn, [name])
             _forget(conn, [row.id for row in noted])
         total += len(noted)
         if len(noted) < _AT_ONCE:
@@ -132,21 +133,31 @@ def checkpoint(content: ContentStore) -> int:
     """
     import itertools
 
-    from artline.storage.records import CHECKPOINTS, list_records, name_catalog, write_record
+    from artline.storage.records import (
+        CHECKPOINTS,
+        forget_records,
+        list_records,
+        name_catalog,
+        note_records,
+        write_record,
+    )
 
     publish(content)
     catalog = name_catalog(content)
     before = list_records(content)  # whatever is in these is in the catalog, and so in the checkpoint
     with content.catalog.read() as conn:
         lines = itertools.chain([_header(catalog, CHECKPOINTS)], _everything(conn))
-        write_record(content, catalog, CHECKPOINTS, lines)
+        name = write_record(content, catalog, CHECKPOINTS, lines)
     earlier = [record for record in before if record.catalog == catalog and record.kind == CHECKPOINTS]
-    if not earlier:
-        return 0
-    last = max(earlier, key=lambda record: record.stem)
-    superfluous = [record for record in before if record.stem < last.stem and record.name != last.name]
+    superfluous = []
+    if earlier:
+        last = max(earlier, key=lambda record: record.stem)
+        superfluous = [record.name for record in before if record.stem < last.stem]
+    with content.catalog.write() as conn:
+        note_records(content, conn, [name])
+        forget_records(conn, superfluous)
     for record in superfluous:
-        content.bucket.delete(record.name)
+        content.bucket.delete(record)
     return len(superfluous)
 
 

@@ -43,6 +43,7 @@ def repair(store: ArtifactStore, *, progress: Callable[[int, int], object] | Non
     """
     from artline.storage.fsck import forget_damaged, quarantine, rebuild_index
     from artline.storage.identity import restore_identity
+    from artline.storage.records import forget_records
 
     content = store.content
     restore_identity(content)
@@ -52,5 +53,7 @@ def repair(store: ArtifactStore, *, progress: Callable[[int, int], object] | Non
     forgotten = forget_damaged(content, report.packs)
     unclaimed = tuple(content.format(digest) for digest in unclaimed_manifests(content))
     checkpoint(content)
+    with content.catalog.write() as conn:
+        forget_records(conn, [*restored.gone, *restored.damaged])
     aside = tuple(quarantine(content, [*rebuilt.unusable, *restored.damaged]))
     return Repair(rebuilt, restored, forgotten, aside, unclaimed, report)

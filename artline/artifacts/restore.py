@@ -31,7 +31,7 @@ _Place = tuple[Any, ...]
 
 @dataclass(slots=True)
 class Restored:
-    """What came back from the records; ``problems`` are sentences, ``damaged`` names objects.
+    """What came back from the records; ``problems`` are sentences, ``damaged`` and ``gone`` name objects.
 
     ``rewritten`` names versions whose row in the catalog was not what its record says.
     """
@@ -43,6 +43,7 @@ class Restored:
     rewritten: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,7 @@ class _Gathered:
 
 
 def _gather(content: ContentStore, gathered: _Gathered, result: Restored) -> None:
-    from artline.storage.records import list_records, read_record
+    from artline.storage.records import is_noted, list_records, read_record
 
     for record in list_records(content):
         problems: list[str] = []
@@ -252,7 +253,13 @@ def _gather(content: ContentStore, gathered: _Gathered, result: Restored) -> Non
                 if problem:
                     problems.append(problem)
         except NotFoundError:
-            continue  # a checkpoint has made it superfluous meanwhile
+            if is_noted(content, record.name):  # else a checkpoint has made it superfluous meanwhile
+                result.gone.append(record.name)
+                result.problems.append(
+                    f"the record {record.name} is gone from {content.bucket.url}: what it told may be told "
+                    "nowhere else. Write all anew: art fsck --repair"
+                )
+            continue
         except IntegrityError as error:
             problems.append(error.message)
         result.records += 1

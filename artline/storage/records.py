@@ -34,7 +34,7 @@ from artline.storage.pack import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -45,8 +45,11 @@ __all__ = [
     "CHECKPOINTS",
     "RecordObject",
     "catalog_id",
+    "forget_records",
+    "is_noted",
     "list_records",
     "name_catalog",
+    "note_records",
     "read_record",
     "write_record",
 ]
@@ -55,6 +58,7 @@ RECORDS = "records/"
 CHANGES = "changes"
 CHECKPOINTS = "checkpoints"
 _BLOCK = 1 << 20  # bytes of lines that make a block
+_NAMES = 500
 
 
 class RecordObject(NamedTuple):
@@ -63,7 +67,6 @@ class RecordObject(NamedTuple):
     name: str
     catalog: str
     kind: str
-    size: int
 
     @property
     def stem(self) -> str:
@@ -107,13 +110,40 @@ def write_record(content: ContentStore, catalog: str, kind: str, lines: Iterable
     return place
 
 
+def note_records(content: ContentStore, connection: Connection, names: Iterable[str]) -> None:
+    """Write down names of record objects that are in the bucket, which may list them late. Idempotent."""
+    insert = content.catalog.upsert(schema.record_object).on_conflict_do_nothing()
+    connection.execute(insert, [{"name": name} for name in names])
+
+
+def forget_records(connection: Connection, names: Sequence[str]) -> None:
+    """Take away the names of record objects that are gone. Idempotent."""
+    column = schema.record_object.c.name
+    for start in range(0, len(names), _NAMES):
+        part = names[start : start + _NAMES]
+        connection.execute(schema.record_object.delete().where(column.in_(part)))
+
+
+def is_noted(content: ContentStore, name: str) -> bool:
+    """Tell whether the catalog has the name of a record object, which ought to be there then."""
+    column = schema.record_object.c.name
+    with content.catalog.read() as connection:
+        return connection.scalar(sa.select(column).where(column == name)) is not None
+
+
 def list_records(content: ContentStore) -> list[RecordObject]:
-    """Return the record objects in the bucket, those of earlier catalogs first."""
+    """Return the record objects that the bucket lists or the catalog names, those of earlier catalogs first.
+
+    Lists of some buckets are late: one of them may be gone by now.
+    """
+    names = {name for name, _ in content.bucket.list(RECORDS)}
+    with content.catalog.read() as connection:
+        names.update(connection.scalars(sa.select(schema.record_object.c.name)))
     found = []
-    for name, size in content.bucket.list(RECORDS):
+    for name in names:
         parts = name.split("/")
         if len(parts) == 4 and parts[2] in (CHANGES, CHECKPOINTS) and parts[3].endswith(".records"):
-            found.append(RecordObject(name, parts[1], parts[2], size))
+            found.append(RecordObject(name, parts[1], parts[2]))
     return sorted(found, key=lambda record: (record.catalog, record.stem))
 
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-__all__ = ["PackState", "chunk", "lease", "lease_pack", "metadata", "orphan", "pack", "store_meta"]
+__all__ = [
+    "PackState",
+    "chunk",
+    "lease",
+    "lease_pack",
+    "metadata",
+    "orphan",
+    "pack",
+    "record_object",
+    "store_meta",
+]
 
 metadata = sa.MetaData(
     naming_convention={
@@ -85,5 +95,13 @@ orphan = sa.Table(
     metadata,
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("seen_at", sa.Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Record objects of this catalog, as a bucket may list them late; rows go when the objects do.
+record_object = sa.Table(
+    "record_object",
+    metadata,
+    sa.Column("name", sa.String(128), primary_key=True),
     sqlite_with_rowid=False,
 )

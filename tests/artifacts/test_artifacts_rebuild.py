@@ -31,7 +31,7 @@ from artline.storage.bucket import LocalBucket
 from artline.storage.catalog import Catalog, sqlite_url
 from artline.storage.content import ContentStore
 from artline.storage.records import list_records
-from artline.storage.schema import metadata
+from artline.storage.schema import metadata, record_object
 
 PLACE: dict[str, Any] = {"project": "p"}
 
@@ -311,9 +311,9 @@ def test_a_version_whose_record_is_lost_is_named(
     log(store, "2")
     records_ = sorted(list_records(store.content), key=lambda record: record.stem)
     (store_root / "bucket" / records_[1].name).unlink()
-    assert check(store).problems == (
-        "local/p/peds:v1 has no record in the bucket. Write one: art fsck --repair",
-    )
+    gone, unrecorded = check(store).problems
+    assert gone.startswith(f"the record {records_[1].name} is gone from {store.content.bucket.url}: ")
+    assert unrecorded == "local/p/peds:v1 has no record in the bucket. Write one: art fsck --repair"
     lose_catalog.lose()
     store = lose_catalog.reopen()
     done = repair(store)
@@ -321,6 +321,19 @@ def test_a_version_whose_record_is_lost_is_named(
     assert len(done.unclaimed) == 1
     assert [version.version for version in store.versions("p", "peds")] == ["v2", "v0"]
     assert log(store, "3").version == "v3"
+
+
+def test_a_lost_record_is_written_anew(store: ArtifactStore, store_root: Path) -> None:
+    log(store, "0")
+    (found,) = list_records(store.content)
+    (store_root / "bucket" / found.name).unlink()
+    repair(store)
+    assert check(store).ok
+    collect(store, dry_run=False)
+    collect(store, dry_run=False)
+    with store.catalog.read() as conn:
+        noted = set(conn.execute(sa.select(record_object.c.name)).scalars())
+    assert noted == {record.name for record in list_records(store.content)}
 
 
 def test_damaged_packs_and_a_lost_catalog(

@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0008_ttl');
+INSERT INTO "alembic_version" VALUES('0009_record_names');
 CREATE TABLE artifact (
     id INTEGER NOT NULL,
     project_id INTEGER NOT NULL,
@@ -233,6 +233,13 @@ CREATE TABLE project (
     CONSTRAINT pk_project PRIMARY KEY (id),
     CONSTRAINT uq_project_entity_name UNIQUE (entity, name)
 );
+CREATE TABLE record_object (
+    name VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_record_object PRIMARY KEY (name)
+)
+ WITHOUT ROWID
+
+;
 CREATE TABLE run (
     id INTEGER NOT NULL,
     project_id INTEGER NOT NULL,
