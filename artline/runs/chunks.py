@@ -2,7 +2,8 @@
 
 Rows are appended to the last chunks of their group. A chunk that is not full is absorbed into the next one
 once that is at least half its size, so that a live run leaves a handful of chunks behind, and a row is
-rewritten a logarithmic number of times.
+rewritten a logarithmic number of times. A chunk that is full never changes again and is raised: entries over
+it are appended to the next level of the group's pyramid, in the same way.
 """
 
 from __future__ import annotations
@@ -10,23 +11,15 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 import sqlalchemy as sa
 
 from artline.runs.attributes import clean_text, lookup_text
-from artline.runs.columns import (
-    FLOAT,
-    INT,
-    column_stats,
-    decode_axis,
-    decode_column,
-    decode_orders,
-    encode_axis,
-    encode_column,
-)
+from artline.runs.blocks import Block, EntryBlock, RowBlock
+from artline.runs.pyramid import FAN
 from artline.runs.records import Rows
 from artline.runs.schema import metric_chunk, metric_group, metric_key
 
@@ -41,9 +34,9 @@ MAX_KEY_SETS = 256
 _INSERT_BYTES = 8 << 20
 
 
-def chunk_capacity(keys: int) -> int:
-    """Return how many rows a full chunk holds for a group of that many keys."""
-    return max(64, min(CHUNK_ROWS, CHUNK_VALUES // max(1, keys)))
+def chunk_capacity(width: int) -> int:
+    """Return how many rows a full chunk holds when each has that many values; a multiple of 64."""
+    return max(FAN, min(CHUNK_ROWS, CHUNK_VALUES // max(1, width)) // FAN * FAN)
 
 
 @dataclass(slots=True)
@@ -66,8 +59,8 @@ class RowBuffer:
             name = (rows.stream, rows.keys, rows.types)
             buffer = found.get(name)
             if buffer is None:
-                columns = [_column(kind) for kind in rows.types]
-                buffer = found[name] = cls(*name, array("q"), array("d"), array("q"), columns)
+                empty = RowBlock.empty(rows.types)
+                buffer = found[name] = cls(*name, empty.steps, empty.times, empty.orders, empty.columns)
             buffer.steps.extend(rows.steps)
             buffer.times.extend(rows.times)
             buffer.orders.extend(rows.orders)
@@ -79,6 +72,10 @@ class RowBuffer:
     def signature(self) -> str:
         """Digest that names the key set within a run and stream."""
         return blake2b(json.dumps([self.keys, self.kinds]).encode(), digest_size=16).hexdigest()
+
+    def block(self) -> RowBlock:
+        """Return the rows as a block, sharing this one's columns."""
+        return RowBlock(self.kinds, self.steps, self.times, self.orders, self.columns)
 
     def split(self) -> list[RowBuffer]:
         """Return one buffer a key, sharing this one's axis."""
@@ -93,7 +90,18 @@ class _Group:
     id: int
     rows: int
     next_seq: int
+    raised: list[int]
     fresh: bool
+    # Chunks that are not full, by level: seq and count, oldest first.
+    open: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+
+    def end(self, level: int) -> int:
+        """Return the seq that follows the last chunk of a level."""
+        if level == 0:
+            return self.next_seq
+        if self.open.get(level):
+            return self.open[level][-1][0] + 1
+        return self.raised[level] if level < len(self.raised) else 0
 
 
 def append_rows(
@@ -107,10 +115,16 @@ def append_rows(
         return
     chosen = _limit_key_sets(conn, writer, buffers)
     groups = _groups(conn, run, writer, chosen)
-    open_chunks = _open_chunks(conn, [group.id for group in groups.values() if not group.fresh])
-    for (stream, signature), buffer in chosen.items():
-        group = groups[stream, signature]
-        _append(conn, group, buffer, open_chunks.get(group.id, []), compact=compact)
+    _find_open([group for group in groups.values() if not group.fresh], conn)
+    for place, buffer in chosen.items():
+        group = groups[place]
+        before = list(group.raised)
+        _append(conn, group, 0, buffer.block(), compact=compact)
+        group.rows += len(buffer.steps)
+        values: dict[str, Any] = {"row_count": group.rows, "next_seq": group.next_seq}
+        if group.raised != before:
+            values["raised"] = json.dumps(group.raised)
+        conn.execute(sa.update(metric_group).where(metric_group.c.id == group.id).values(**values))
 
 
 def _limit_key_sets(
@@ -154,14 +168,14 @@ def _groups(
     conn: sa.Connection, run: int, writer: int, buffers: dict[tuple[str, str], RowBuffer]
 ) -> dict[tuple[str, str], _Group]:
     table = metric_group.c
-    query = sa.select(table.id, table.stream, table.signature, table.row_count, table.next_seq).where(
-        table.run_writer_id == writer
-    )
+    query = sa.select(
+        table.id, table.stream, table.signature, table.row_count, table.next_seq, table.raised
+    ).where(table.run_writer_id == writer)
     if len(buffers) <= 500:
         query = query.where(table.signature.in_([signature for _, signature in buffers]))
     found = {
-        (stream, signature): _Group(id, rows, next_seq, False)
-        for id, stream, signature, rows, next_seq in conn.execute(query)
+        (stream, signature): _Group(id, rows, next_seq, json.loads(raised), False)
+        for id, stream, signature, rows, next_seq, raised in conn.execute(query)
     }
     names: list[dict[str, Any]] = []
     for (stream, signature), buffer in buffers.items():
@@ -179,7 +193,7 @@ def _groups(
             )
             .returning(table.id)
         ).scalar_one()
-        found[stream, signature] = _Group(id, 0, 0, True)
+        found[stream, signature] = _Group(id, 0, 0, [], True)
         names += [
             {
                 "metric_group_id": id,
@@ -197,39 +211,35 @@ def _groups(
     return found
 
 
-def _open_chunks(conn: sa.Connection, groups: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
-    """Return ``(seq, count)`` of the chunks that are not full, by group, oldest first."""
+def _find_open(groups: Sequence[_Group], conn: sa.Connection) -> None:
+    """Find the chunks of each level that were not raised: the full ones are, so these are not full."""
+    low = [group for group in groups if not group.raised]
+    for at in range(0, len(low), 500):
+        _read_open(conn, low[at : at + 500], ())
+    for group in groups:
+        for level, first in enumerate([*group.raised, 0] if group.raised else ()):
+            where = (metric_chunk.c.level == level, metric_chunk.c.seq >= first)
+            _read_open(conn, [group], where)
+
+
+def _read_open(conn: sa.Connection, groups: Sequence[_Group], where: Sequence[Any]) -> None:
     table = metric_chunk.c
-    found: dict[int, list[tuple[int, int]]] = {}
-    for at in range(0, len(groups), 500):
-        rows = conn.execute(
-            sa.select(table.metric_group_id, table.seq, table.count)
-            .where(
-                table.metric_group_id.in_(groups[at : at + 500]),
-                table.level == 0,
-                table.ordinal == 0,
-                table.count < CHUNK_ROWS,
-                table.location.is_(None),
-            )
-            .order_by(table.metric_group_id, table.seq)
-        )
-        for group, seq, count in rows:
-            found.setdefault(group, []).append((seq, count))
-    return found
+    by_id = {group.id: group for group in groups}
+    rows = conn.execute(
+        sa.select(table.metric_group_id, table.level, table.seq, table.count)
+        .where(table.metric_group_id.in_(by_id), table.ordinal == 0, *where)
+        .order_by(table.metric_group_id, table.level, table.seq)
+    )
+    for group, level, seq, count in rows:
+        by_id[group].open.setdefault(level, []).append((seq, count))
 
 
-def _append(
-    conn: sa.Connection,
-    group: _Group,
-    buffer: RowBuffer,
-    open_chunks: list[tuple[int, int]],
-    *,
-    compact: bool,
-) -> None:
-    capacity = chunk_capacity(len(buffer.keys))
-    steps, times, orders, columns = buffer.steps, buffer.times, buffer.orders, buffer.columns
-    first = group.next_seq
-    total = len(steps)
+def _append(conn: sa.Connection, group: _Group, level: int, block: Block, *, compact: bool) -> None:
+    """Append rows or entries to a level of a group, and raise the chunks that it fills."""
+    capacity = chunk_capacity(block.width)
+    open_chunks = group.open.get(level, [])
+    end = first = group.end(level)
+    total = len(block)
     while open_chunks:
         seq, count = open_chunks[-1]
         # Only chunks at the very end may be absorbed, or rows would change places.
@@ -237,102 +247,81 @@ def _append(
             break
         open_chunks.pop()
         first, total = seq, total + count
-    if first < group.next_seq:
-        old_steps, old_times, old_orders, old_columns = _take(conn, group.id, first, buffer.kinds)
-        steps = old_steps + steps
-        times = old_times + times
-        orders = old_orders + orders
-        columns = [old + new for old, new in zip(old_columns, columns, strict=True)]
+    if first < end:
+        absorbed = type(block).empty(block.kinds)
+        _load(conn, group.id, level, range(first, end), absorbed)
+        conn.execute(
+            sa.delete(metric_chunk).where(
+                metric_chunk.c.metric_group_id == group.id,
+                metric_chunk.c.level == level,
+                metric_chunk.c.seq >= first,
+            )
+        )
+        absorbed.extend(block)  # type: ignore[arg-type]  # both are of one class
+        block = absorbed
+    block.sort()
+    higher = EntryBlock.empty(block.kinds)
+    seq = first
     rows: list[dict[str, Any]] = []
     size = 0
-    seq = first
-    for low in range(0, len(steps), capacity):
-        high = low + capacity
-        for row in _chunk(
-            group.id,
-            seq,
-            buffer.kinds,
-            steps[low:high],
-            times[low:high],
-            orders[low:high],
-            [column[low:high] for column in columns],
-        ):
-            rows.append(row)
+    for low in range(0, len(block), capacity):
+        part = block.part(low, low + capacity)
+        for row in part.rows():
+            rows.append({"metric_group_id": group.id, "level": level, "seq": seq, **row})
             size += len(row["payload"])
             if size >= _INSERT_BYTES:
                 conn.execute(sa.insert(metric_chunk), rows)
                 rows, size = [], 0
+        if len(part) == capacity:
+            higher.extend(part.raised(seq))
+        else:
+            group.open.setdefault(level, []).append((seq, len(part)))
         seq += 1
     if rows:
         conn.execute(sa.insert(metric_chunk), rows)
-    conn.execute(
-        sa.update(metric_group)
-        .where(metric_group.c.id == group.id)
-        .values(next_seq=seq, row_count=group.rows + len(buffer.steps))
-    )
+    if level == 0:
+        group.next_seq = seq
+    if len(higher):
+        _raise(conn, group, level, first, seq - (len(block) % capacity > 0), higher, compact=compact)
 
 
-def _take(
-    conn: sa.Connection, group: int, first: int, kinds: str
-) -> tuple[array[int], array[float], array[int], list[Any]]:
-    """Remove the chunks from ``first`` on and return their rows."""
+def _raise(
+    conn: sa.Connection,
+    group: _Group,
+    level: int,
+    first: int,
+    end: int,
+    entries: EntryBlock,
+    *,
+    compact: bool,
+) -> None:
+    """Append the entries over the chunks from ``first`` to before ``end`` to the next level."""
+    while len(group.raised) <= level:
+        group.raised.append(0)
+    if group.raised[level] < first:  # chunks of a catalog from before there were pyramids
+        earlier = EntryBlock.empty(entries.kinds)
+        for seq in range(group.raised[level], first):
+            block = RowBlock.empty(entries.kinds)
+            _load(conn, group.id, level, range(seq, seq + 1), block)
+            earlier.extend(block.raised(seq))
+        earlier.extend(entries)
+        entries = earlier
+        group.open[level] = []
+    group.raised[level] = end
+    _append(conn, group, level + 1, entries, compact=compact)
+
+
+def _load(conn: sa.Connection, group: int, level: int, seqs: range, block: Block) -> None:
+    """Append the chunks of a level to an empty block."""
     table = metric_chunk.c
-    where = (table.metric_group_id == group, table.level == 0, table.seq >= first)
-    steps, times, orders = array("q"), array("d"), array("q")
-    columns = [_column(kind) for kind in kinds]
     for ordinal, payload in conn.execute(
-        sa.select(table.ordinal, table.payload).where(*where).order_by(table.ordinal, table.seq)
+        sa.select(table.ordinal, table.payload)
+        .where(
+            table.metric_group_id == group,
+            table.level == level,
+            table.seq >= seqs.start,
+            table.seq < seqs.stop,
+        )
+        .order_by(table.ordinal, table.seq)
     ):
-        if ordinal == 0:
-            more_steps, more_times = decode_axis(payload)
-            steps.extend(more_steps)
-            times.extend(more_times)
-            orders.extend(decode_orders(payload))
-        else:
-            columns[ordinal - 1].extend(decode_column(payload))
-    conn.execute(sa.delete(metric_chunk).where(*where))
-    return steps, times, orders, columns
-
-
-def _column(kind: str) -> Any:
-    return array(kind) if kind in (FLOAT, INT) else []
-
-
-def _chunk(
-    group: int,
-    seq: int,
-    kinds: str,
-    steps: Sequence[int],
-    times: Sequence[float],
-    orders: Sequence[int],
-    columns: Sequence[Sequence[Any]],
-) -> Iterable[dict[str, Any]]:
-    place = {
-        "metric_group_id": group,
-        "level": 0,
-        "seq": seq,
-        "step_min": min(steps),
-        "step_max": max(steps),
-        "time_min": min(times),
-        "time_max": max(times),
-        "count": len(steps),
-        "location": None,
-    }
-    yield {
-        **place,
-        "ordinal": 0,
-        "value_min": None,
-        "value_max": None,
-        "value_last": None,
-        "payload": encode_axis(steps, times, orders),
-    }
-    for ordinal, (kind, values) in enumerate(zip(kinds, columns, strict=True), 1):
-        stats = column_stats(kind, values)
-        yield {
-            **place,
-            "ordinal": ordinal,
-            "value_min": stats.minimum,
-            "value_max": stats.maximum,
-            "value_last": stats.last,
-            "payload": encode_column(kind, values),
-        }
+        block.take(ordinal, payload)

@@ -27,9 +27,13 @@ __all__ = [
     "column_stats",
     "decode_axis",
     "decode_column",
+    "decode_numbers",
     "decode_orders",
+    "decode_parts",
+    "decode_steps",
     "encode_axis",
     "encode_column",
+    "encode_parts",
 ]
 
 FLOAT, INT, BOOL, JSON = "d", "q", "?", "j"
@@ -43,6 +47,7 @@ _PAIR = struct.Struct("<qq")
 _ENCODINGS = {code: bytes([code]) for code in (_PLAIN, _SHUFFLED, _STRIDE, _DELTA, _BIT_DELTA)}
 # A body shorter than this is not worth a compressor's frame.
 _SMALLEST_TO_COMPRESS = 64
+_COUNT = struct.Struct("<I")
 _WIDTHS = ((1, "b"), (2, "h"), (4, "i"))
 _CODES = dict(_WIDTHS)
 
@@ -84,6 +89,44 @@ def decode_column(payload: bytes) -> list[Any]:
         raise IntegrityError(f"metric column of {count} values is malformed: {error}") from error
 
 
+def decode_numbers(payload: bytes) -> array[Any]:
+    """Return a column of kind ``d`` or ``q`` as an array. Raises IntegrityError as ``decode_column``."""
+    kind, encoding, count, body = _unpack(payload)
+    if kind not in (FLOAT, INT):
+        raise IntegrityError(f"a metric column of numbers was expected and one of kind {kind!r} found")
+    try:
+        if encoding == _SHUFFLED:
+            return _array(kind, _unshuffle(body, 8), count)
+        return array(kind, _decode(kind, encoding, count, body))
+    except (ValueError, struct.error) as error:
+        raise IntegrityError(f"metric column of {count} values is malformed: {error}") from error
+
+
+def encode_parts(parts: Sequence[tuple[str, Sequence[Any]]]) -> bytes:
+    """Encode several columns of numbers, each with its kind, as one: the entries of a pyramid."""
+    encoded = [encode_column(kind, values) for kind, values in parts]
+    lengths = b"".join(map(_COUNT.pack, map(len, encoded)))
+    body = _COUNT.pack(len(encoded)) + lengths + b"".join(encoded)
+    return _pack("p", _PLAIN, len(parts[0][1]) if parts else 0, body, compress=False)
+
+
+def decode_parts(payload: bytes, wanted: Sequence[int] | None = None) -> list[array[Any]]:
+    """Return the columns that ``encode_parts`` was given, or those at some places. Raises IntegrityError."""
+    kind, _, count, body = _unpack(payload)
+    if kind != "p" or len(body) < _COUNT.size:
+        raise IntegrityError(f"pyramid entries were expected and a column of kind {kind!r} found")
+    (number,) = _COUNT.unpack_from(body)
+    if len(body) < _COUNT.size * (1 + number) or any(at >= number for at in wanted or ()):
+        raise IntegrityError(f"pyramid entries of {number} columns are cut short")
+    lengths = [_COUNT.unpack_from(body, _COUNT.size * (1 + at))[0] for at in range(number)]
+    ends = list(accumulate(lengths, initial=_COUNT.size * (1 + number)))
+    places = range(number) if wanted is None else wanted
+    found = [decode_numbers(body[ends[at] : ends[at + 1]]) for at in places]
+    if any(len(column) != count for column in found):
+        raise IntegrityError(f"pyramid of {count} entries holds columns of another length")
+    return found
+
+
 def encode_axis(steps: Sequence[int], times: Sequence[float], orders: Sequence[int]) -> bytes:
     """Encode what keys logged together share: step, time (seconds since 1970), and order of logging."""
     bits = array("q", array("d", times).tobytes())
@@ -100,6 +143,12 @@ def decode_axis(payload: bytes) -> tuple[list[int], list[float]]:
     """Return ``(steps, times)`` of an axis. Raises IntegrityError for damaged bytes."""
     count, (steps, times, _) = _axis_parts(payload)
     return _exactly(count, decode_column(steps)), _exactly(count, decode_column(times))
+
+
+def decode_steps(payload: bytes) -> list[int]:
+    """Return the steps of an axis. Raises IntegrityError for damaged bytes."""
+    count, (steps, _, _) = _axis_parts(payload)
+    return _exactly(count, decode_column(steps))
 
 
 def decode_orders(payload: bytes) -> list[int]:

@@ -2,7 +2,8 @@
 
 Records are sorted by step. Rows that one writer logged at the same step become one record, in which the
 value logged last stands. Another writer's row joins it unless both hold a value for the same key: then it is
-a record of its own, so that writers do not overwrite each other.
+a record of its own, so that writers do not overwrite each other. Rows beyond the step that a later attempt
+rewound the run to do not count.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import sqlalchemy as sa
 from artline.errors import IntegrityError
 from artline.runs.attributes import lookup_text
 from artline.runs.columns import JSON, decode_axis, decode_column, decode_orders
-from artline.runs.schema import metric_chunk, metric_group, metric_key
+from artline.runs.records import HISTORY
+from artline.runs.schema import metric_chunk, metric_group, metric_key, run_rewind, run_writer
 
 if TYPE_CHECKING:
     from artline.storage.catalog import Catalog
 
-__all__ = ["STEP", "Metric", "list_metrics", "read_history", "scan_history", "thin_records"]
+__all__ = ["STEP", "Metric", "find_rewinds", "list_metrics", "read_history", "scan_history", "thin_records"]
 
 STEP, TIME, RUNTIME = "_step", "_timestamp", "_runtime"
 _PAGE_ROWS = 8192
@@ -46,6 +48,7 @@ class _Group:
 
     id: int
     writer: int
+    highest: int  # step beyond which a later attempt rewound the run
     ordinals: list[int] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
@@ -154,11 +157,30 @@ def thin_records(records: list[dict[str, Any]], samples: int) -> list[dict[str, 
     return [records[at] for at in sorted(kept)]
 
 
+def find_rewinds(conn: sa.Connection, run: int) -> list[tuple[int, int]]:
+    """Return ``(attempt, step)`` of each rewind: history of lower attempts ends with that step."""
+    rows = conn.execute(
+        sa.select(run_writer.c.attempt, run_rewind.c.step)
+        .join(run_writer, run_writer.c.id == run_rewind.c.run_writer_id)
+        .where(run_rewind.c.run_id == run)
+    )
+    return [(attempt, step) for attempt, step in rows]
+
+
 def _find_groups(conn: sa.Connection, run: int, stream: str, keys: Sequence[str] | None) -> list[_Group]:
     table = metric_key.c
+    cuts = find_rewinds(conn, run) if stream == HISTORY else []
     base = (
-        sa.select(table.metric_group_id, metric_group.c.run_writer_id, table.ordinal, table.key, table.kind)
+        sa.select(
+            table.metric_group_id,
+            metric_group.c.run_writer_id,
+            run_writer.c.attempt,
+            table.ordinal,
+            table.key,
+            table.kind,
+        )
         .join(metric_group, metric_group.c.id == table.metric_group_id)
+        .join(run_writer, run_writer.c.id == metric_group.c.run_writer_id)
         .where(table.run_id == run, table.stream == stream)
         .order_by(table.metric_group_id, table.ordinal)
     )
@@ -168,10 +190,11 @@ def _find_groups(conn: sa.Connection, run: int, stream: str, keys: Sequence[str]
         queries = [base.where(table.lookup.in_(names[at : at + 500])) for at in range(0, len(names), 500)]
     groups: dict[int, _Group] = {}
     for query in queries:
-        for group_id, writer, ordinal, key, kind in conn.execute(query):
+        for group_id, writer, attempt, ordinal, key, kind in conn.execute(query):
             group = groups.get(group_id)
             if group is None:
-                group = groups[group_id] = _Group(group_id, writer)
+                highest = min((step for later, step in cuts if later > attempt), default=_HIGHEST)
+                group = groups[group_id] = _Group(group_id, writer, highest)
             group.ordinals.append(ordinal)
             group.keys.append(key)
             group.kinds.append(kind)
@@ -257,13 +280,14 @@ def _merge(groups: Sequence[_Group], origin: float, low: int, high: int) -> list
     if len(groups) == 1:
         group = groups[0]
         steps = group.steps
-        if all(map(lt, steps, steps[1:])) and low <= steps[0] and steps[-1] <= high:
+        end = min(high, group.highest)
+        if all(map(lt, steps, steps[1:])) and low <= steps[0] and steps[-1] <= end:
             return _records(group, origin)
     rows = sorted(
         (step, group.writer, order, which, at)
         for which, group in enumerate(groups)
         for at, (step, order) in enumerate(zip(group.steps, _orders(group), strict=True))
-        if low <= step <= high
+        if low <= step <= high and step <= group.highest
     )
     values = [list(zip(*group.columns, strict=True)) for group in groups]
     records: list[dict[str, Any]] = []

@@ -20,7 +20,7 @@ from artline.runs.chunks import RowBuffer, append_rows
 from artline.runs.definitions import Definition, SummaryBuilder
 from artline.runs.journals import Batch
 from artline.runs.output import OutputPiece, append_output
-from artline.runs.schema import run, run_file, run_tag, run_writer, upsert
+from artline.runs.schema import run, run_file, run_rewind, run_tag, run_writer, upsert
 
 __all__ = ["OPEN", "mark_writer", "set_tags", "settle_run", "take_in"]
 
@@ -171,6 +171,7 @@ class _Intake:
         if writer.state == "crashed":  # given up for lost, and writes again: it runs
             self.writer_state = {"state": OPEN, "ended_at": None, "exit_code": None}
         self.finished = False
+        self.rewound_to: int | None = None
 
     def apply(self) -> None:
         for record in self.batch.records:
@@ -225,6 +226,8 @@ class _Intake:
             self._describe(record.values)
         elif isinstance(record, records.File):
             self.files[clean_text(record.path)] = record.policy
+        elif isinstance(record, records.Rewind):
+            self._rewind(record.step)
         elif isinstance(record, records.Finish):
             self._alive_at(record.time)
             self.finished = True
@@ -255,6 +258,15 @@ class _Intake:
             else:
                 self.info[name] = value
 
+    def _rewind(self, step: int) -> None:
+        values = {"run_writer_id": self.writer.id, "run_id": self.row.id, "step": step}
+        statement = upsert(self.conn, run_rewind).values(values)
+        self.conn.execute(
+            statement.on_conflict_do_update(index_elements=["run_writer_id"], set_={"step": step})
+        )
+        if self.row.last_step is not None and self.row.last_step > step:
+            self.changes["last_step"] = self.rewound_to = step
+
     def _write_rows(self) -> None:
         if not self.rows:
             return
@@ -266,7 +278,8 @@ class _Intake:
             compact=self.finished,
         )
         steps = [max(rows.steps) for rows in self.rows if rows.stream == records.HISTORY]
-        if steps and (self.row.last_step is None or max(steps) > self.row.last_step):
+        before = self.row.last_step if self.rewound_to is None else self.rewound_to
+        if steps and (before is None or max(steps) > before):
             self.changes["last_step"] = max(steps)
 
     def _write_summary(self) -> None:

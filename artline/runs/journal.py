@@ -49,6 +49,7 @@ ROWS_IN_FRAME = 4096
 KNOWN_SCHEMA_KEYS = 200_000  # names a writer remembers before it starts its schema table anew
 
 START, UPDATE, CONFIG, DEFINE, SCHEMA, ROWS, SUMMARY, CONSOLE, FILE, EDGE, HEARTBEAT, FINISH = range(1, 13)
+REWIND = 13
 
 _JSON_TYPES: dict[type, int] = {
     records.Start: START,
@@ -60,6 +61,7 @@ _JSON_TYPES: dict[type, int] = {
     records.Edge: EDGE,
     records.Heartbeat: HEARTBEAT,
     records.Finish: FINISH,
+    records.Rewind: REWIND,
 }
 _CLASSES = {number: cls for cls, number in _JSON_TYPES.items()}
 _STREAMS: tuple[records.Stream, ...] = (records.HISTORY, records.SYSTEM)

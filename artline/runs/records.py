@@ -22,6 +22,7 @@ __all__ = [
     "Heartbeat",
     "Process",
     "Record",
+    "Rewind",
     "Rows",
     "Start",
     "Stream",
@@ -147,6 +148,13 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewind:
+    """History that earlier attempts logged beyond ``step`` counts no longer; system metrics stay."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """The writer lived at ``time``."""
 
@@ -163,4 +171,6 @@ class Finish:
     runtime: float
 
 
-Record = Start | Update | Config | Define | Rows | Summary | Console | File | Edge | Heartbeat | Finish
+Record = (
+    Start | Update | Config | Define | Rows | Summary | Console | File | Edge | Heartbeat | Finish | Rewind
+)

@@ -18,6 +18,7 @@ __all__ = [
     "run_attr",
     "run_console",
     "run_file",
+    "run_rewind",
     "run_tag",
     "run_writer",
     "upsert",
@@ -104,6 +105,16 @@ run_writer = sa.Table(
     sa.Index("ix_run_writer_state", "state"),
 )
 
+run_rewind = sa.Table(
+    "run_rewind",
+    metadata,
+    _owner("run_writer", primary_key=True),
+    _owner("run"),
+    # History of earlier attempts beyond this step counts no longer.
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sa.Index("ix_run_rewind_run", "run_id"),
+)
+
 metric_group = sa.Table(
     "metric_group",
     metadata,
@@ -115,6 +126,10 @@ metric_group = sa.Table(
     sa.Column("signature", sa.Text, nullable=False),
     sa.Column("row_count", sa.BigInteger, nullable=False),
     sa.Column("next_seq", sa.BigInteger, nullable=False),
+    # JSON: of each level the first chunk whose entries the next level does not have yet.
+    sa.Column("raised", sa.Text, nullable=False, server_default="[]"),
+    # The first chunk of rows that is not in a Parquet file yet.
+    sa.Column("sealed", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("run_writer_id", "stream", "signature", name="uq_metric_group_signature"),
     sa.Index("ix_metric_group_run", "run_id"),
 )

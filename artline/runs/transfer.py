@@ -23,6 +23,7 @@ from artline.runs.schema import (
     run_attr,
     run_console,
     run_file,
+    run_rewind,
     run_tag,
     run_writer,
     upsert,
@@ -107,6 +108,9 @@ def _copy(
         writer.id: _insert(writing, run_writer, {**writer._mapping, "run_id": key})
         for writer in writers.values()
     }
+    for rewind in _rows(reading, run_rewind, run_rewind.c.run_id == row.id):
+        place = {"run_id": key, "run_writer_id": renamed[rewind["run_writer_id"]]}
+        writing.execute(sa.insert(run_rewind), {**rewind, **place})
     for table in (run_tag, run_file, run_attr):
         rows = [{**found, "run_id": key} for found in _rows(reading, table, table.c.run_id == row.id)]
         if table is run_attr:

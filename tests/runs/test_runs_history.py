@@ -15,6 +15,7 @@ from artline.errors import IntegrityError, UsageError
 from artline.runs.api import Api
 from artline.runs.chunks import CHUNK_ROWS
 from artline.runs.history import Metric, thin_records
+from artline.runs.records import Rewind
 from artline.runs.schema import metric_chunk
 from artline.runs.store import RunStore
 from artline.settings import Settings
@@ -228,3 +229,24 @@ def test_records_are_plain_json(api: Api, store_root: Path) -> None:
     Writer(store_root).rows({"a": [1.0], "b": [2], "c": [True], "d": ['"t"']}, "dq?j")
     (record,) = api.run("p/r1").history()
     assert json.loads(json.dumps(record)) == record
+
+
+def test_a_rewound_run_continues_from_its_step(api: Api, store_root: Path) -> None:
+    first = Writer(store_root, at=0.0)
+    first.rows({"a": [float(at) for at in range(10)]}, "d")
+    first.rows({"cpu": [1.0, 2.0]}, "d", steps=[0, 90], stream="system")
+    first.finish()
+    assert api.run("p/r1").last_step == 9
+    second = Writer(store_root, attempt=2, at=100.0)
+    second.append(Rewind(4))
+    second.rows({"a": [50.0, 60.0]}, "d", steps=[5, 6])
+    run = api.run("p/r1")
+    assert [row["a"] for row in run.history()] == [0.0, 1.0, 2.0, 3.0, 4.0, 50.0, 60.0]
+    assert list(run.scan_history()) == run.history()
+    assert run.last_step == 6
+    assert [row["_step"] for row in run.history(stream="system")] == [0, 90]
+    third = Writer(store_root, attempt=3, at=200.0)
+    third.append(Rewind(1))
+    run = api.run("p/r1")
+    assert [row["a"] for row in run.history()] == [0.0, 1.0]
+    assert run.last_step == 1

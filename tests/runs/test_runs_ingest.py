@@ -348,7 +348,9 @@ def test_many_rows_fill_chunks_in_order(store: RunStore, store_root: Path) -> No
     assert losses(store) == values
     with store.catalog.read() as conn:
         sizes = conn.execute(
-            sa.select(metric_chunk.c.count).where(metric_chunk.c.ordinal == 1).order_by(metric_chunk.c.seq)
+            sa.select(metric_chunk.c.count)
+            .where(metric_chunk.c.ordinal == 1, metric_chunk.c.level == 0)
+            .order_by(metric_chunk.c.seq)
         ).scalars()
         assert list(sizes) == [CHUNK_ROWS, CHUNK_ROWS, 100]
 

@@ -29,6 +29,7 @@ OTHERS: list[records.Record] = [
     records.File("logs/out.txt", "end"),
     records.Edge("output", "digits:v1"),
     records.Heartbeat(5.0),
+    records.Rewind(41),
     records.Finish("failed", 3, 9.5, 8.25),
 ]
 

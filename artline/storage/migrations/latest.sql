@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0009_record_names');
+INSERT INTO "alembic_version" VALUES('0010_history');
 CREATE TABLE artifact (
     id INTEGER NOT NULL,
     project_id INTEGER NOT NULL,
@@ -189,7 +189,7 @@ CREATE TABLE metric_group (
     stream TEXT NOT NULL,
     signature TEXT NOT NULL,
     row_count BIGINT NOT NULL,
-    next_seq BIGINT NOT NULL,
+    next_seq BIGINT NOT NULL, raised TEXT DEFAULT '[]' NOT NULL, sealed BIGINT DEFAULT '0' NOT NULL,
     CONSTRAINT pk_metric_group PRIMARY KEY (id),
     CONSTRAINT fk_metric_group_run_id_run FOREIGN KEY(run_id) REFERENCES run (id) ON DELETE CASCADE,
     CONSTRAINT fk_metric_group_run_writer_id_run_writer FOREIGN KEY(run_writer_id) REFERENCES run_writer (id) ON DELETE CASCADE,
@@ -302,6 +302,14 @@ CREATE TABLE run_file (
  WITHOUT ROWID
 
 ;
+CREATE TABLE run_rewind (
+    run_writer_id INTEGER NOT NULL,
+    run_id INTEGER NOT NULL,
+    step BIGINT NOT NULL,
+    CONSTRAINT pk_run_rewind PRIMARY KEY (run_writer_id),
+    CONSTRAINT fk_run_rewind_run_writer_id_run_writer FOREIGN KEY(run_writer_id) REFERENCES run_writer (id) ON DELETE CASCADE,
+    CONSTRAINT fk_run_rewind_run_id_run FOREIGN KEY(run_id) REFERENCES run (id) ON DELETE CASCADE
+);
 CREATE TABLE run_tag (
     run_id INTEGER NOT NULL,
     tag TEXT NOT NULL,
@@ -349,4 +357,5 @@ CREATE INDEX ix_run_writer_state ON run_writer (state);
 CREATE INDEX ix_metric_group_run ON metric_group (run_id);
 CREATE INDEX ix_metric_key_lookup ON metric_key (run_id, stream, lookup);
 CREATE INDEX ix_artifact_link_source_id ON artifact_link (source_id);
+CREATE INDEX ix_run_rewind_run ON run_rewind (run_id);
 DELETE FROM "sqlite_sequence";
