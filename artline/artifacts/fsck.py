@@ -11,6 +11,7 @@ from artline.artifacts.shards import EntryKind, Row
 from artline.errors import ArtlineError
 
 if TYPE_CHECKING:
+    from artline.artifacts.run_files import KeptFile
     from artline.artifacts.store import ArtifactStore
     from artline.storage.content import ContentStore
     from artline.storage.fsck import PackReport
@@ -22,7 +23,7 @@ __all__ = ["Loss", "Report", "check"]
 class Loss:
     """A path of a version that cannot be restored, and why; ``path`` is empty when all of it cannot.
 
-    ``version`` may also name what a run contributed to an open draft.
+    ``version`` may also name what a run contributed to an open draft, or a run that kept a file.
     """
 
     version: str
@@ -63,6 +64,7 @@ def check(
 
     from artline.artifacts.drafts import open_drafts
     from artline.artifacts.restore import survey_records
+    from artline.artifacts.run_files import kept_files
     from artline.artifacts.schema import artifact_version
     from artline.artifacts.versions import load_versions
     from artline.storage.fsck import check_packs
@@ -81,11 +83,24 @@ def check(
             manifests += [(f"{name} of {found.run}", found.root, None) for found in draft.contributions]
     sound: set[bytes] = set()
     losses = [loss for manifest in manifests for loss in _losses(store.content, *manifest, damaged, sound)]
+    for files in kept_files(store.catalog):
+        losses += _lost_files(store.content, files, damaged)
     problems = store.catalog.check()
     survey = survey_records(store.content) if records else None
     if survey is not None:
         problems += survey.problems
     return Report(packs, len(versions), tuple(losses), survey.records if survey else 0, tuple(problems))
+
+
+def _lost_files(
+    content: ContentStore, files: Sequence[KeptFile], damaged: frozenset[bytes]
+) -> Iterator[Loss]:
+    """Yield what of the files of runs cannot be read any more; most often, by one question, nothing."""
+    rows = [(f.path, EntryKind.FILE, f.blob.size, f.blob.digest, f.blob.recipe or b"", "") for f in files]
+    if any(_lost_rows(content, rows, damaged)):
+        for file, row in zip(files, rows, strict=True):
+            for path, problem in _lost_rows(content, [row], damaged):
+                yield Loss(f"run {file.run}", path, problem)
 
 
 def _losses(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from artline.artifacts.store import ArtifactStore
     from artline.storage.content import ContentStore
     from artline.storage.gc import Collection
+    from artline.storage.recipe import Blob
 
 __all__ = ["Freed", "Retention", "collect", "live_chunks", "version_chunks"]
 
@@ -101,7 +102,7 @@ def collect(
 def live_chunks(
     store: ArtifactStore, *, without: Set[int] = frozenset(), without_drafts: Sequence[DraftRecord] = ()
 ) -> Iterator[list[bytes]]:
-    """Yield, in batches and each at least once, every chunk that a version in use or an open draft needs.
+    """Yield, in batches and each at least once, the chunks that versions in use, open drafts and runs need.
 
     Versions with an id in ``without`` count as if they were deleted, ``without_drafts`` as if given up.
 
@@ -111,6 +112,7 @@ def live_chunks(
     import sqlalchemy as sa
 
     from artline.artifacts.drafts import contribution_roots
+    from artline.artifacts.run_files import kept_files
     from artline.artifacts.schema import artifact_version
 
     version = artifact_version.c
@@ -121,6 +123,8 @@ def live_chunks(
     with closing(_DigestSet()) as seen:
         for root in roots:
             yield from version_chunks(store.content, root, seen.new)
+    for batch in kept_files(store.catalog):
+        yield from _blob_chunks(store.content, [file.blob for file in batch])
 
 
 def version_chunks(
@@ -144,12 +148,16 @@ def _row_chunks(content: ContentStore, rows: Sequence[Row]) -> Iterator[list[byt
     from artline.storage.recipe import Blob
 
     files = [row for row in rows if row[1] <= EntryKind.EXECUTABLE]
-    plain = [row[3] for row in files if not row[4]]
+    yield from _blob_chunks(content, [Blob(row[3], row[2], row[4] or None) for row in files])
+
+
+def _blob_chunks(content: ContentStore, blobs: Sequence[Blob]) -> Iterator[list[bytes]]:
+    plain = [blob.digest for blob in blobs if blob.recipe is None]
     if plain:
         yield plain
-    for row in files:
-        if row[4]:
-            yield content.chunks(Blob(row[3], row[2], row[4]))
+    for blob in blobs:
+        if blob.recipe is not None:
+            yield content.chunks(blob)
 
 
 def _deleted(store: ArtifactStore) -> Iterable[tuple[str, float, int, bytes]]:

@@ -25,7 +25,7 @@ from artline.cli.options import json_option, run_argument
 def files(run: str, pattern: str | None, target: str | None, as_json: bool) -> None:
     """List the files a run kept, or copy them out.
 
-    What the run wrote into its folder on this machine; PATTERN such as '*.png' selects some.
+    What the run saved or wrote into its folder; PATTERN such as '*.png' selects some.
     """
     from pathlib import Path
 
@@ -39,7 +39,7 @@ def files(run: str, pattern: str | None, target: str | None, as_json: bool) -> N
     record = find_run(store, run)
     found = select_files(store, record, pattern)
     if target is not None:
-        copy_files(found, Path(target))
+        copy_files(store, found, Path(target))
     if as_json:
         documents = [
             {
@@ -58,5 +58,5 @@ def files(run: str, pattern: str | None, target: str | None, as_json: bool) -> N
         print_table(
             [Column("SIZE", right=True), Column("CHANGED"), Column("FILE", flexible=True)],
             [[size(f.size), ago(f.modified), f.name] for f in found],
-            empty=f"run '{record.run_id}' has no files on this machine",
+            empty=f"run '{record.run_id}' has no files here",
         )

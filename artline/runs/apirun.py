@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
@@ -13,12 +12,13 @@ from artline.errors import ConflictError, EntryNotFoundError, MissingExtraError,
 from artline.runs.config import nest
 from artline.runs.history import STEP, thin_records
 from artline.runs.records import HISTORY, SYSTEM
-from artline.runs.store import RunFile, RunStore
+from artline.runs.store import RunStore
 
 if TYPE_CHECKING:
     import os
 
     from artline.artifacts.artifact import Artifact
+    from artline.runs.files import RunFile
     from artline.runs.listing import RunRecord
 
 __all__ = ["ApiFile", "ApiRun", "Document"]
@@ -63,7 +63,8 @@ class Document(dict[str, Any]):
 class ApiFile:
     """A file of a run."""
 
-    def __init__(self, file: RunFile) -> None:
+    def __init__(self, store: RunStore, file: RunFile) -> None:
+        self._store = store
         self._file = file
         self.name = file.name
         self.size = file.size
@@ -75,12 +76,12 @@ class ApiFile:
 
     @property
     def path_local(self) -> Path:
-        """Where the file lies on this machine."""
+        """Where the file lies on this machine, or lay when the run wrote it."""
         return self._file.path
 
     def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""
-        return self._file.path.open("rb")
+        return self._store.open_file(self._file)
 
     def download(
         self, root: str | os.PathLike[str] = ".", replace: bool = False, exist_ok: bool = False
@@ -94,10 +95,7 @@ class ApiFile:
             if exist_ok:
                 return target
             raise ConflictError(f"{target} is there already. Pass replace=True or another root")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".partial")
-        shutil.copyfile(self._file.path, partial)
-        partial.replace(target)
+        self._store.copy_file(self._file, target)
         return target
 
 
@@ -262,7 +260,9 @@ class ApiRun:
         self._refresh()
         wanted = None if names is None else set(names)
         return [
-            ApiFile(file) for file in self._store.files(self.record) if wanted is None or file.name in wanted
+            ApiFile(self._store, file)
+            for file in self._store.files(self.record)
+            if wanted is None or file.name in wanted
         ]
 
     def file(self, name: str) -> ApiFile:

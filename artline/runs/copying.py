@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING
 from artline.errors import ConflictError, NotFoundError, SourceNotReadableError
 
 if TYPE_CHECKING:
+    from artline.runs.files import RunFile
     from artline.runs.listing import RunRecord
-    from artline.runs.store import RunFile, RunStore
+    from artline.runs.store import RunStore
 
 __all__ = ["copy_files", "select_files"]
 
@@ -30,7 +30,7 @@ def select_files(store: RunStore, record: RunRecord, pattern: str | None = None)
     return found
 
 
-def copy_files(files: Sequence[RunFile], folder: Path) -> None:
+def copy_files(store: RunStore, files: Sequence[RunFile], folder: Path) -> None:
     """Copy files into ``folder``, below it as they were below the run's; nothing there is overwritten.
 
     Raises ConflictError for a file that is there already, before anything is copied.
@@ -42,10 +42,6 @@ def copy_files(files: Sequence[RunFile], folder: Path) -> None:
         )
     try:
         for file in files:
-            place = folder / file.name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            partial = place.with_name(f".{place.name}.partial")
-            shutil.copy2(file.path, partial)
-            partial.replace(place)
+            store.copy_file(file, folder / file.name)
     except OSError as error:
         raise SourceNotReadableError(f"cannot copy '{file.name}' to '{folder}': {error.strerror}") from error

@@ -18,6 +18,7 @@ from artline.runs import records
 from artline.runs.attributes import clean_text, write_attributes
 from artline.runs.chunks import RowBuffer, append_rows
 from artline.runs.definitions import Definition, SummaryBuilder
+from artline.runs.files import await_folder
 from artline.runs.journals import Batch
 from artline.runs.output import OutputPiece, append_output
 from artline.runs.schema import run, run_file, run_rewind, run_tag, run_writer, upsert
@@ -132,6 +133,7 @@ def _lock_run(conn: sa.Connection, project: int, start: records.Start) -> sa.Row
 
 
 def _add_writer(conn: sa.Connection, run_key: int, start: records.Start) -> sa.Row[Any]:
+    await_folder(conn, run_key)
     return conn.execute(
         sa.insert(run_writer)
         .values(

@@ -18,6 +18,7 @@ __all__ = [
     "run_attr",
     "run_console",
     "run_file",
+    "run_folder",
     "run_rewind",
     "run_tag",
     "run_writer",
@@ -192,8 +193,17 @@ run_file = sa.Table(
     _owner("run", primary_key=True),
     sa.Column("path", sa.Text, primary_key=True),
     sa.Column("policy", sa.Text, nullable=False),
+    # Of its content in the store; nothing while it only lies in the run's folder.
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("recipe", sa.LargeBinary),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("modified", sa.Double),
     sqlite_with_rowid=False,
 )
+
+# Runs whose folder may hold files that are not in the content store: from the beginning of a writer until
+# the folder was taken in after its end.
+run_folder = sa.Table("run_folder", metadata, _owner("run", primary_key=True))
 
 run_attr = sa.Table(
     "run_attr",

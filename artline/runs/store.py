@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
@@ -19,6 +18,7 @@ from artline.errors import RunNotFoundError
 from artline.runs.attributes import clean_text, write_attributes
 from artline.runs.config import flatten, replace_leaves
 from artline.runs.definitions import SummaryBuilder
+from artline.runs.files import KeptFiles, RunFile
 from artline.runs.history import Metric, list_metrics, read_history, scan_history
 from artline.runs.ingest import Drain, Ingestion
 from artline.runs.intake import set_tags
@@ -26,7 +26,7 @@ from artline.runs.listing import Cursor, Page, RunRecord, count_runs, find_runs,
 from artline.runs.notices import warn
 from artline.runs.output import OutputPiece, read_output, tail_start
 from artline.runs.records import HISTORY, SYSTEM
-from artline.runs.schema import run, run_file
+from artline.runs.schema import run
 from artline.runs.values import to_json
 from artline.settings import Settings, load_settings
 from artline.storage.catalog import Catalog
@@ -49,24 +49,14 @@ class WaitingJournal:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunFile:
-    """A file of a run: POSIX name under ``run.dir``, where it lies, size in bytes, time of last change."""
-
-    name: str
-    path: Path
-    size: int
-    modified: float
-    policy: str
-
-
-class RunStore:
+class RunStore(KeptFiles):
     """Reads and edits runs. Nothing is taken in from journals unless ``ingest`` is called. Thread-safe.
 
     ``project`` is a name; runs of another entity than the settings' are reached with ``entity``.
     """
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        super().__init__()
         self.settings = settings
         self.catalog = catalog
         self._ingestion = Ingestion(
@@ -135,7 +125,9 @@ class RunStore:
             if run_id is not None:
                 within /= run_id
         with self._lock:
-            return self._ingestion.drain(within)
+            drained = self._ingestion.drain(within)
+        self.take_folders(project, run_id)
+        return drained
 
     def journals(self) -> list[WaitingJournal]:
         """Return the journals that lie in the root, without taking anything in."""
@@ -264,30 +256,6 @@ class RunStore:
             yield from (piece for piece in pieces if stream in (None, piece.stream))
             after = pieces[-1].cursor
 
-    def files_folder(self, record: RunRecord) -> Path:
-        """Return where the files of a run lie on this machine (``run.dir``)."""
-        return self.settings.root / "runs" / record.project / record.run_id / "files"
-
-    def files(self, record: RunRecord) -> list[RunFile]:
-        """Return the files under a run's folder on this machine, by name."""
-        with self.catalog.read() as conn:
-            policies = {
-                row.path: row.policy
-                for row in conn.execute(
-                    sa.select(run_file.c.path, run_file.c.policy).where(run_file.c.run_id == record.key)
-                )
-            }
-        folder = self.files_folder(record)
-        found = []
-        for parent, _, names in os.walk(folder):
-            for file in (Path(parent, name) for name in names):
-                with contextlib.suppress(FileNotFoundError):
-                    status = file.stat()
-                    name = file.relative_to(folder).as_posix()
-                    policy = policies.get(name, "live")
-                    found.append(RunFile(name, file, status.st_size, status.st_mtime, policy))
-        return sorted(found, key=lambda file: file.name)
-
     # Editing
 
     def update(
@@ -336,18 +304,23 @@ class RunStore:
             return get_run(conn, record.entity, project, run_id)
 
     def delete(self, project: str, run_id: str, *, entity: str | None = None) -> None:
-        """Hide a run from every listing until ``undelete``. Idempotent. Raises RunNotFoundError."""
-        self._set_deleted(project, run_id, entity, time.time())
+        """Hide a run from every listing until ``undelete``. Idempotent. Raises RunNotFoundError.
 
-    def undelete(self, project: str, run_id: str, *, entity: str | None = None) -> None:
-        """Bring a deleted run back. Idempotent. Raises RunNotFoundError."""
-        self._set_deleted(project, run_id, entity, None)
-
-    def _set_deleted(self, project: str, run_id: str, entity: str | None, at: float | None) -> None:
+        What only its files need is collected by ``art gc`` as what only deleted versions need.
+        """
         with self.catalog.write() as conn:
             record = get_run(conn, entity or self.settings.entity, project, run_id, deleted=True)
-            if (record.deleted_at is None) != (at is None):
-                conn.execute(sa.update(run).where(run.c.id == record.key).values(deleted_at=at))
+            if record.deleted_at is None:
+                conn.execute(sa.update(run).where(run.c.id == record.key).values(deleted_at=time.time()))
+
+    def undelete(self, project: str, run_id: str, *, entity: str | None = None) -> None:
+        """Bring a deleted run back, with those of its files that were not collected. Idempotent.
+
+        Raises RunNotFoundError.
+        """
+        record = self.get(project, run_id, entity=entity, deleted=True)
+        if record.deleted_at is not None:
+            self.restore_files(record)
 
     def _projects(self, conn: sa.Connection, project: str | None, entity: str | None) -> list[int]:
         wanted = entity or self.settings.entity

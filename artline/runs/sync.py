@@ -16,8 +16,10 @@ from uuid import uuid4
 
 from artline.errors import NotFoundError
 from artline.runs.ingest import Ingestion, JournalDamage
+from artline.runs.notices import warn
 from artline.runs.store import RunStore
-from artline.runs.transfer import Transfer, copy_runs
+from artline.runs.transfer import Transfer, copy_content, copy_runs
+from artline.settings import Settings
 from artline.storage.catalog import Catalog
 
 __all__ = ["SyncReport", "sync"]
@@ -56,11 +58,12 @@ def sync(store: RunStore, path: str | os.PathLike[str] | None = None) -> SyncRep
     folder = source / "journal" if (source / "journal").is_dir() else source
     if path is None or folder == root / "journal":
         drained = store.drain()
+        files = store.take_folders(everything=True)
         return SyncReport(
             records=drained.frames,
             size=drained.size,
             runs=tuple(sorted("/".join(run) for run in drained.runs)),
-            files=0,
+            files=files,
             remaining=len(store.journals()),
             damages=tuple(drained.damages),
         )
@@ -73,6 +76,7 @@ def sync(store: RunStore, path: str | os.PathLike[str] | None = None) -> SyncRep
         target = root / "runs" / place.parent.name / place.name
         live = any((source / "journal" / place.parent.name / place.name).glob("*.journal"))
         files += _move_files(place, target, root / "tmp", keep=live)
+    store.take_folders(everything=True)
     return SyncReport(
         records=drained.frames,
         size=drained.size,
@@ -90,9 +94,16 @@ def _copy_catalog(source: Path, store: RunStore) -> Transfer:
         return Transfer((), ())
     catalog = Catalog.open(str(file), lock_timeout=store.settings.lock_timeout)
     try:
-        return copy_runs(catalog, store.catalog)
+        done = copy_runs(catalog, store.catalog)
     finally:
         catalog.close()
+    other = RunStore.open(Settings(root=source, lock_timeout=store.settings.lock_timeout))
+    try:
+        for problem in copy_content(other, store)[1]:
+            warn(problem)
+    finally:
+        other.close()
+    return done
 
 
 def _run_folders(source: Path) -> Iterator[Path]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from artline.artifacts.projects import ensure_project
 from artline.artifacts.schema import project as project_table
+from artline.errors import ArtlineError
 from artline.runs.output import rename_writers
 from artline.runs.schema import (
     metric_chunk,
@@ -28,13 +29,16 @@ from artline.runs.schema import (
     run_writer,
     upsert,
 )
+from artline.storage.recipe import Blob
 
 if TYPE_CHECKING:
+    from artline.runs.store import RunStore
     from artline.storage.catalog import Catalog
 
-__all__ = ["Transfer", "copy_runs"]
+__all__ = ["Transfer", "copy_content", "copy_runs"]
 
 _BATCH_BYTES = 8 << 20
+_CONTENT = ("digest", "recipe", "size", "modified")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,58 @@ def copy_runs(source: Catalog, target: Catalog) -> Transfer:
             elif here is not None and not writers.keys() <= _writers(writing, here):
                 clashing.append(path)
     return Transfer(tuple(copied), tuple(clashing))
+
+
+def copy_content(source: RunStore, target: RunStore) -> tuple[int, list[str]]:
+    """Copy the content of files of runs that both know and only ``source`` has; return how many files.
+
+    What cannot be read over there is named in the list, and left. Idempotent.
+    """
+    count, problems = 0, []
+    with source.catalog.read() as conn:
+        rows = conn.execute(
+            sa.select(run, project_table.c.entity, project_table.c.name.label("project"))
+            .join(project_table, project_table.c.id == run.c.project_id)
+            .where(run.c.id.in_(sa.select(run_file.c.run_id).where(run_file.c.digest.is_not(None))))
+        ).all()
+    for row in rows:
+        with target.catalog.read() as conn:
+            here = _find(conn, row)
+        if here is None:
+            continue
+        with source.catalog.read() as conn:
+            there = {found["path"]: found for found in _rows(conn, run_file, run_file.c.run_id == row.id)}
+        with target.catalog.read() as conn:
+            present = {
+                found["path"]
+                for found in _rows(conn, run_file, run_file.c.run_id == here)
+                if found["digest"] is not None
+            }
+        wanted = [f for path, f in there.items() if f["digest"] is not None and path not in present]
+        if wanted:
+            try:
+                count += _copy_files(source, target, here, wanted)
+            except ArtlineError as error:
+                problems.append(f"files of run {row.entity}/{row.project}/{row.run_id} stay there: {error}")
+    return count, problems
+
+
+def _copy_files(source: RunStore, target: RunStore, key: int, wanted: list[dict[str, Any]]) -> int:
+    with target.content.writer(owner=f"files of run {key}") as writer:
+        rows = []
+        for found in wanted:
+            blob = Blob(bytes(found["digest"]), found["size"], found["recipe"] and bytes(found["recipe"]))
+            with source.content.open_blob(blob) as stream:
+                stored = writer.add_stream(stream)
+            rows.append({**found, "run_id": key, "digest": stored.digest, "recipe": stored.recipe})
+        writer.flush()
+        with target.content.catalog.write() as conn:
+            writer.lease.check(conn)
+            statement = upsert(conn, run_file)
+            news = {name: statement.excluded[name] for name in _CONTENT}
+            conn.execute(statement.on_conflict_do_update(index_elements=["run_id", "path"], set_=news), rows)
+            writer.lease.release(conn)
+    return len(rows)
 
 
 def _find(conn: sa.Connection, row: sa.Row[Any]) -> int | None:
@@ -115,6 +171,8 @@ def _copy(
         rows = [{**found, "run_id": key} for found in _rows(reading, table, table.c.run_id == row.id)]
         if table is run_attr:
             rows = [{**found, "project_id": project} for found in rows]
+        if table is run_file:  # their content is in the other bucket still; see copy_content
+            rows = [{**found, **dict.fromkeys(_CONTENT)} for found in rows]
         if rows:
             writing.execute(sa.insert(table), rows)
     for found in _rows(reading, run_console, run_console.c.run_id == row.id):

@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0010_history');
+INSERT INTO "alembic_version" VALUES('0011_run_files');
 CREATE TABLE artifact (
     id INTEGER NOT NULL,
     project_id INTEGER NOT NULL,
@@ -295,13 +295,18 @@ CREATE TABLE run_console (
 CREATE TABLE run_file (
     run_id INTEGER NOT NULL,
     path TEXT NOT NULL,
-    policy TEXT NOT NULL,
+    policy TEXT NOT NULL, digest BLOB, recipe BLOB, size BIGINT, modified DOUBLE,
     CONSTRAINT pk_run_file PRIMARY KEY (run_id, path),
     CONSTRAINT fk_run_file_run_id_run FOREIGN KEY(run_id) REFERENCES run (id) ON DELETE CASCADE
 )
  WITHOUT ROWID
 
 ;
+CREATE TABLE run_folder (
+    run_id INTEGER NOT NULL,
+    CONSTRAINT pk_run_folder PRIMARY KEY (run_id),
+    CONSTRAINT fk_run_folder_run_id_run FOREIGN KEY(run_id) REFERENCES run (id) ON DELETE CASCADE
+);
 CREATE TABLE run_rewind (
     run_writer_id INTEGER NOT NULL,
     run_id INTEGER NOT NULL,
