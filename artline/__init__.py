@@ -89,7 +89,10 @@ def __getattr__(name: str) -> Any:
         return import_module("artline.errors")
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module 'artline' has no attribute {name!r}")
+        if name.startswith("_"):
+            raise AttributeError(f"module 'artline' has no attribute {name!r}")
+        # import artline as wandb: what scripts written for wandb call besides, or what to use instead
+        return import_module("artline.compat.wandb.borrowed").borrow(name)
     import gc
 
     collecting = gc.isenabled()

@@ -177,3 +177,18 @@ class StoreFullError(StoreUnavailableError):
 
     kind = "store_full"
     http_status = 507
+
+
+_ALSO = {
+    "AuthenticationError": AuthError,
+    "CommError": StoreUnavailableError,
+    "Error": ArtlineError,
+    "UnsupportedError": UsageError,
+}
+
+
+def __getattr__(name: str) -> type[ArtlineError]:
+    """Return the class that stands for one of wandb's, which scripts catch by its name."""
+    if name in _ALSO:
+        return _ALSO[name]
+    raise AttributeError(f"module 'artline.errors' has no attribute '{name}'. Known: {', '.join(__all__)}")

@@ -53,7 +53,10 @@ def capture_packages(files: Path) -> str | None:
     the version. Returns None when nothing is installed or the file cannot be written.
     """
     found: dict[str, str] = {}
+    standin = os.path.join("artline", "compat", "site")  # there is no package to install behind it
     for entry in sys.path:
+        if entry.endswith(standin):
+            continue
         try:
             names = os.listdir(entry or ".")
         except OSError:

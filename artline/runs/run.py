@@ -19,6 +19,7 @@ from artline.runs.records import Config as ConfigRecord
 from artline.runs.records import Console, Define, File, Finish, Update
 from artline.runs.records import Summary as SummaryRecord
 from artline.runs.run_artifacts import RunArtifacts
+from artline.runs.run_names import RunNames
 from artline.runs.summary import Summary
 from artline.settings import Settings
 
@@ -41,7 +42,7 @@ class Companion:
         """In a forked child: forget the parent's work without touching what it shares with the parent."""
 
 
-class Run(RunArtifacts):
+class Run(RunArtifacts, RunNames):
     """One run in progress. Made by ``artline.init``; also a context manager that finishes it.
 
     All methods may be called from any thread. In a forked child the run only accepts and ignores what is

@@ -1,0 +1,1 @@
+"""Faces of other libraries, so that scripts written for them run on Artline."""

@@ -1,0 +1,1 @@
+"""wandb's callbacks for libraries that do not bring their own, by the same names, with the same metrics."""
