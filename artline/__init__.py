@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         finish_artifact,
         log,
         log_artifact,
+        mark_preempting,
         upsert_artifact,
         use_artifact,
     )
@@ -46,6 +47,7 @@ _HOMES = {
     "init": "artline.runs.init",
     "log": "artline.runs.current",
     "log_artifact": "artline.runs.current",
+    "mark_preempting": "artline.runs.current",
     "upsert_artifact": "artline.runs.current",
     "use_artifact": "artline.runs.current",
 }
@@ -73,6 +75,7 @@ __all__ = [
     "init",
     "log",
     "log_artifact",
+    "mark_preempting",
     "run",
     "summary",
     "upsert_artifact",

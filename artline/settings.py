@@ -38,6 +38,10 @@ ENVIRONMENT = {
     "console": "ART_CONSOLE",
     "save_code": "ART_SAVE_CODE",
     "quiet": "ART_QUIET",
+    "strict_steps": "ART_STRICT_STEPS",
+    "label": "ART_LABEL",
+    "primary": "ART_PRIMARY",
+    "update_finish_state": "ART_UPDATE_FINISH_STATE",
     "lock_timeout": "ART_LOCK_TIMEOUT",
     "bucket_timeout": "ART_BUCKET_TIMEOUT",
     "bucket_retry": "ART_BUCKET_RETRY",
@@ -71,6 +75,10 @@ class Settings:
     console: bool = True
     save_code: bool = True
     quiet: bool = False
+    strict_steps: bool = False
+    label: str = ""
+    primary: bool = True
+    update_finish_state: bool = True
     lock_timeout: float = 30.0
     bucket_timeout: float = 30.0
     bucket_retry: float = 60.0
@@ -247,6 +255,12 @@ def _name(value: Any) -> str:
     return str(value)
 
 
+def _label(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 64 or not value.isprintable() or "/" in value:
+        raise ValueError(f"expected a text of at most 64 printable characters without '/', got {value!r}")
+    return value
+
+
 def _path(value: Any) -> Path:
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise ValueError(f"expected a path, got {value!r}")
@@ -325,4 +339,8 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "console": _flag,
     "save_code": _flag,
     "quiet": _flag,
+    "strict_steps": _flag,
+    "label": _label,
+    "primary": _flag,
+    "update_finish_state": _flag,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
     from artline.runs.files import RunFile
     from artline.runs.listing import RunRecord
+    from artline.runs.writers import RunWriter
 
 __all__ = ["ApiFile", "ApiRun", "Document"]
 
@@ -176,6 +178,11 @@ class ApiRun:
         return self.record.exit_code
 
     @property
+    def preempting(self) -> bool:
+        """Whether it was marked, before its end or its loss, as about to be preempted."""
+        return "preempting" in self.metadata
+
+    @property
     def last_step(self) -> int:
         """The highest step logged, -1 before any."""
         return -1 if self.record.last_step is None else self.record.last_step
@@ -241,19 +248,43 @@ class ApiRun:
             max_step=None if max_step is None else max_step - 1,
         )
 
-    def logs(self, tail: int | None = None, stream: str | None = None) -> Iterator[str]:
+    def logs(
+        self, tail: int | None = None, stream: str | None = None, label: str | None = None
+    ) -> Iterator[str]:
         """Yield the console output line by line, without line ends, otherwise as it was written.
 
-        ``tail`` gives the last lines only, ``stream`` is ``stdout`` or ``stderr``.
+        ``tail`` gives the last lines only, ``stream`` is ``stdout`` or ``stderr``, ``label`` names one of
+        the processes of a shared run. Raises NotFoundError when there is none of that label.
         """
         self._refresh()
-        rest = b""
-        for piece in self._store.console(self.record, stream=stream, lines=tail):
-            *lines, rest = (rest + piece.data).split(b"\n")
+        lines = self._lines(stream, tail if label is None else None, label)
+        yield from lines if tail is None else deque(lines, max(0, tail))
+
+    def _lines(self, stream: str | None, tail: int | None, label: str | None) -> Iterator[str]:
+        rest: dict[int, bytes] = {}  # of each process the line that it has not ended
+        for piece in self._store.console(self.record, stream=stream, lines=tail, label=label):
+            *lines, last = (rest.pop(piece.writer, b"") + piece.data).split(b"\n")
             for line in lines:
                 yield line.decode("utf-8", "replace")
-        if rest:
-            yield rest.decode("utf-8", "replace")
+            if last:
+                rest[piece.writer] = last
+        for last in rest.values():
+            yield last.decode("utf-8", "replace")
+
+    def writers(self) -> list[RunWriter]:
+        """Return the processes that wrote it, each with its label, host, state and times."""
+        self._refresh()
+        return self._store.writers(self.record)
+
+    def system_metrics(self, label: str | None = None) -> list[dict[str, Any]]:
+        """Return the system metrics: of every process, or of one of a shared run, by their plain names."""
+        self._refresh()
+        if label is None:
+            return self._store.system(self.record)
+        end = f"/l:{label}"
+        keys = [metric.key for metric in self._store.metrics(self.record, SYSTEM)]
+        rows = self._store.system(self.record, [key for key in keys if key.endswith(end)])
+        return [{key.removesuffix(end): value for key, value in row.items()} for row in rows]
 
     def files(self, names: Iterable[str] | None = None) -> list[ApiFile]:
         """Return the files kept with the run, or those of them that are named."""

@@ -50,11 +50,14 @@ class CodeCapture(Companion):
 def start_companions(run: Run) -> None:
     """Start what the run's settings ask for. They stop in this order: the console last, to miss nothing."""
     settings = run.settings
-    if settings.save_code:
+    if settings.save_code and run.primary:
         run.attach(CodeCapture(run, run.program))
     from artline.runs.system import SystemMetrics
 
-    run.attach(SystemMetrics(run.queue, Path(run.dir), settings.stats_interval, run.update))
+    describe = run.update if run.primary else _ignore
+    run.attach(
+        SystemMetrics(run.queue, Path(run.dir), settings.stats_interval, describe, label=settings.label)
+    )
     if settings.console:
         from artline.runs.console import ConsoleCapture
 
@@ -65,3 +68,7 @@ def start_companions(run: Run) -> None:
             return
         run.capture_console(capture.take)
         run.attach(capture)
+
+
+def _ignore(values: dict[str, Any]) -> None:
+    """What a process that is not the primary one of a shared run knows of its machine."""

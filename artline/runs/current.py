@@ -12,6 +12,7 @@ from artline.errors import UsageError
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
     from artline.runs.config import Config
+    from artline.runs.definitions import Definition
     from artline.runs.run import Run
     from artline.runs.summary import Summary
 
@@ -29,6 +30,8 @@ __all__ = [
     "leave",
     "log",
     "log_artifact",
+    "mark_preempting",
+    "open_runs",
     "run",
     "summary",
     "upsert_artifact",
@@ -36,6 +39,7 @@ __all__ = [
 ]
 
 _open: list[Run] = []
+_beside: list[Run] = []  # begun with reinit="create_new": open, and reached only through their objects
 
 
 def get_run() -> Run | None:
@@ -43,14 +47,28 @@ def get_run() -> Run | None:
     return _open[-1] if _open else None
 
 
-def enter(run: Run) -> None:
-    """Make a run the one in progress, and its store the one that new artifacts belong to."""
+def open_runs() -> list[Run]:
+    """Return the runs of this process that have not ended, in the order in which they began."""
+    return sorted((*_open, *_beside), key=lambda run: run.start_time)
+
+
+def enter(run: Run, *, beside: bool = False) -> None:
+    """Make a run the one in progress, and its store the one that new artifacts belong to.
+
+    One begun ``beside`` others is only counted among the open ones.
+    """
+    if beside:
+        _beside.append(run)
+        return
     _open.append(run)
     set_current_settings(run.settings)
 
 
 def leave(run: Run) -> None:
     """Take a run out; the one begun before it, if any, is in progress again."""
+    if run in _beside:
+        _beside.remove(run)
+        return
     if run in _open:
         _open.remove(run)
     set_current_settings(_open[-1].settings if _open else None)
@@ -70,15 +88,17 @@ def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = 
 
 def define_metric(
     name: str,
-    step_metric: str | None = None,
+    step_metric: str | Definition | None = None,
     step_sync: bool | None = None,
     hidden: bool | None = None,
     summary: str | Sequence[str] | None = None,
     goal: str | None = None,
     overwrite: bool | None = None,
-) -> None:
+) -> Definition:
     """Say how a metric of the run in progress is charted and summarised; see Run.define_metric."""
-    _require("define_metric").define_metric(name, step_metric, step_sync, hidden, summary, goal, overwrite)
+    return _require("define_metric").define_metric(
+        name, step_metric, step_sync, hidden, summary, goal, overwrite
+    )
 
 
 def log_artifact(
@@ -131,11 +151,16 @@ def use_artifact(
     return _require("use_artifact").use_artifact(artifact_or_name, type, use_as)
 
 
-def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
+def finish(exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:
     """Finish the run in progress, if there is one; see Run.finish."""
     found = get_run()
     if found is not None:
-        found.finish(exit_code, quiet)
+        found.finish(exit_code, quiet, timeout)
+
+
+def mark_preempting() -> None:
+    """Record that the machine is about to be taken away from the run in progress; see Run.mark_preempting."""
+    _require("mark_preempting").mark_preempting()
 
 
 class _Early:

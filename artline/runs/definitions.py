@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,7 @@ from artline.runs.records import Rows
 
 __all__ = ["GOALS", "RULES", "Definition", "Definitions", "SummaryBuilder"]
 
-RULES = ("min", "max", "mean", "last", "first", "best", "none")
+RULES = ("min", "max", "mean", "last", "first", "best", "none", "copy")
 GOALS = ("minimize", "maximize")
 
 
@@ -41,7 +41,7 @@ class Definition:
     def parse(
         cls,
         name: str,
-        step_metric: str | None = None,
+        step_metric: str | Definition | None = None,
         step_sync: bool | None = None,
         hidden: bool | None = None,
         summary: str | Sequence[str] | None = None,
@@ -51,6 +51,8 @@ class Definition:
         """Check the arguments of ``define_metric`` and return the definition. Raises UsageError."""
         if not isinstance(name, str) or not name:
             raise UsageError(f"define_metric: the name must be a non-empty text, not {name!r}")
+        if isinstance(step_metric, Definition):
+            step_metric = step_metric.name
         if step_metric is not None and (not isinstance(step_metric, str) or not step_metric):
             raise UsageError(f"define_metric('{name}'): step_metric must be a metric's name")
         if step_metric is not None and "*" in step_metric:
@@ -61,6 +63,8 @@ class Definition:
             rules = tuple(dict.fromkeys(_rule(name, word) for word in words))
             if "none" in rules and len(rules) > 1:
                 raise UsageError(f"define_metric('{name}'): summary 'none' excludes the others")
+            if len(rules) > 1:  # as in wandb, where copy beside other rules says nothing
+                rules = tuple(rule for rule in rules if rule != "copy")
         if goal is not None:
             goal = {"min": "minimize", "max": "maximize"}.get(goal, goal)
             if goal not in GOALS:
@@ -87,7 +91,7 @@ class Definition:
 
 
 def _rule(name: str, word: str) -> str:
-    word = {"copy": "last"}.get(word.strip(), word.strip())
+    word = word.strip().lower()
     if word not in RULES:
         raise UsageError(f"define_metric('{name}'): unknown summary '{word}'. Known: {', '.join(RULES)}")
     return word
@@ -171,10 +175,11 @@ def _pattern(glob: str) -> re.Pattern[str]:
 class SummaryBuilder:
     """Build a run's summary from its rows, definitions and explicit assignments, a batch at a time.
 
-    By default a metric's summary is the value logged last, under its own name. With rules it is one value
-    a rule, under ``name.rule`` (``acc.max``). NaN counts for last and first, never for min, max, mean and
-    best; text and lists count for last and first only. What was assigned explicitly stands until it is
-    removed. Batches of different attempts may come in any order; those of one attempt in journal order.
+    By default, and by the rule ``copy``, a metric's summary is the value logged last, under its own name.
+    With other rules it is one value a rule, under ``name.rule`` (``acc.max``). NaN counts for last and
+    first, never for min, max, mean and best; text and lists count for last and first only. What was
+    assigned explicitly stands until it is removed. Batches of different attempts may come in any order;
+    those of one attempt in journal order.
     """
 
     def __init__(self, definitions: Definitions | None = None) -> None:
@@ -185,6 +190,7 @@ class SummaryBuilder:
         self._high: dict[str, Any] = {}
         self._mean: dict[str, tuple[float, int]] = {}  # sum, count
         self._explicit: dict[str, Any] = {}
+        self._above: set[str] = set()  # dotted paths that explicit keys lie below, or did
 
     def define(self, definition: Definition) -> None:
         """Apply one more definition to the rows that follow."""
@@ -210,7 +216,7 @@ class SummaryBuilder:
         newest = orders[-1]
         for key, letter, column in zip(keys, types, columns, strict=True):
             rules = None if plain else self.definitions.resolve(key).summary
-            if rules is None or "last" in rules:
+            if rules is None or "last" in rules or "copy" in rules:
                 value = column[-1]
                 _keep(self._last, key, attempt, newest, json.loads(value) if letter == "j" else value, True)
             if rules is None:
@@ -243,14 +249,25 @@ class SummaryBuilder:
             self._mean[key] = (total, count + len(values))
 
     def assign(self, values: Mapping[str, Any], removed: Iterable[str] = ()) -> None:
-        """Take in explicit assignments and removals. A removed metric comes back when it is logged again."""
+        """Take in explicit assignments and removals. A removed metric comes back when it is logged again.
+
+        A value assigned replaces those assigned below it, and one above it.
+        """
         for key in removed:
             self._explicit.pop(key, None)
             base, _, rule = key.rpartition(".")
-            for name in (key, base) if rule in RULES else (key,):
+            for name in (key, base) if rule in _NAMED else (key,):
                 for state in (self._last, self._first, self._low, self._high, self._mean):
                     state.pop(name, None)
-        self._explicit.update(values)
+        for key in values:
+            for parent in _parents(key):
+                self._explicit.pop(parent, None)
+                self._above.add(parent)
+            if key in self._above:
+                for name in [name for name in self._explicit if name.startswith(f"{key}.")]:
+                    del self._explicit[name]
+                self._above.discard(key)
+            self._explicit[key] = values[key]
 
     def last(self, key: str) -> Any:
         """Return the value logged last under a key, or None; only for keys whose rules keep it."""
@@ -262,7 +279,7 @@ class SummaryBuilder:
         result: dict[str, Any] = {}
         for key, (_, _, value) in self._last.items():
             rules = self._rules(key)
-            if rules is None:
+            if rules is None or "copy" in rules:
                 result[key] = value
             elif "last" in rules:
                 result[f"{key}.last"] = value
@@ -310,9 +327,11 @@ class SummaryBuilder:
         builder._high = dict(state["max"])
         builder._mean = {key: (total, count) for key, (total, count) in state["mean"].items()}
         builder._explicit = dict(state["explicit"])
+        builder._above = {parent for key in builder._explicit for parent in _parents(key)}
         return builder
 
 
+_NAMED = frozenset(RULES) - {"none", "copy"}
 _NUMERIC = frozenset(("min", "max", "mean", "best"))
 
 
@@ -323,6 +342,13 @@ def _keep(
     known = state.get(key)
     if known is None or ((attempt, order) > known[:2] if later else (attempt, order) < known[:2]):
         state[key] = (attempt, order, value)
+
+
+def _parents(path: str) -> Iterator[str]:
+    at = path.find(".")
+    while at != -1:
+        yield path[:at]
+        at = path.find(".", at + 1)
 
 
 def _float(value: Any) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from artline.errors import UsageError
 from artline.runs import current
 from artline.runs.config import Config
+from artline.runs.definitions import Definition
 from artline.runs.run import Run
 from artline.runs.summary import Summary
 from artline.settings import Settings
@@ -68,7 +69,11 @@ class DisabledRun(Run):
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
         """Do nothing."""
 
-    def define_metric(self, *arguments: Any, **named: Any) -> None:
+    def define_metric(self, name: str, *arguments: Any, **named: Any) -> Definition:
+        """Do nothing; return what was said."""
+        return Definition(str(name))
+
+    def mark_preempting(self) -> None:
         """Do nothing."""
 
     def log_artifact(self, artifact_or_path: Any, *arguments: Any, **named: Any) -> Any:
@@ -96,7 +101,7 @@ class DisabledRun(Run):
             )
         return artifact_or_name
 
-    def end(self, state: str, exit_code: int, quiet: bool | None = None) -> None:
+    def end(self, state: str, exit_code: int, quiet: bool | None = None, timeout: float = 0.0) -> None:
         """Mark the run ended."""
         if self._state == "running":
             self._state, self._exit_code = state, exit_code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from artline.errors import RunNotFoundError, StoreUnavailableError
 from artline.runs import records
 from artline.runs.definitions import Definition, SummaryBuilder
 from artline.runs.journal import read_journal
-from artline.runs.liveness import is_alive
+from artline.runs.liveness import is_alive, stale_after
 from artline.settings import Settings
 
 __all__ = ["Earlier", "find_earlier", "is_in_progress", "journal_folder"]
@@ -49,7 +51,11 @@ def find_earlier(settings: Settings, run_id: str) -> Earlier | None:
 
 
 def is_in_progress(settings: Settings, run_id: str) -> bool:
-    """Tell whether a process of this machine, alive, is writing a run: its journal has no end yet."""
+    """Tell whether a process that lives is writing a run: its journal has no end yet.
+
+    One that nobody here can look at, on another machine or in another container, counts as alive until it
+    has been silent for four heartbeats and at least a minute.
+    """
     for file in journal_folder(settings, run_id).glob("*.journal"):
         process, ended = None, False
         try:
@@ -59,7 +65,13 @@ def is_in_progress(settings: Settings, run_id: str) -> bool:
                 ended = isinstance(frame.record, records.Finish)
         except FileNotFoundError:  # a reader took it in, all of it
             continue
-        if process is not None and not ended and is_alive(process):
+        if process is None or ended:
+            continue
+        alive = is_alive(process)
+        if alive is None:
+            with contextlib.suppress(FileNotFoundError):
+                alive = time.time() - file.stat().st_mtime < stale_after(settings.heartbeat_interval)
+        if alive:
             return True
     return False
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from artline.runs.records import Process
 
-__all__ = ["describe_host", "describe_process", "host_name", "redact", "redact_arguments"]
+__all__ = ["describe_host", "describe_process", "host_name", "in_notebook", "redact", "redact_arguments"]
 
 _SECRET_NAME = re.compile(
     r"(?i)(pass(wd|word|phrase)?|secret|token|(api|access|secret|private|account)[-_]?key|auth|credentials?)$"
@@ -28,7 +28,7 @@ _TOKENS = re.compile(
 HIDDEN = "***"
 
 
-def describe_process(pid: int | None = None) -> Process:
+def describe_process(pid: int | None = None, label: str = "", decides: bool = True) -> Process:
     """Return what identifies this process among all that ever ran on this machine."""
     pid = os.getpid() if pid is None else pid
     return Process(
@@ -37,6 +37,8 @@ def describe_process(pid: int | None = None) -> Process:
         boot_id=_line("/proc/sys/kernel/random/boot_id"),
         pid_namespace=_namespace(),
         host=host_name(),
+        label=label,
+        decides=decides,
     )
 
 
@@ -59,6 +61,12 @@ def describe_host() -> dict[str, Any]:
 def host_name() -> str:
     """Return the machine's name."""
     return os.uname().nodename
+
+
+def in_notebook() -> bool:
+    """Tell whether this process is a notebook's kernel."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 def redact(text: str) -> str:

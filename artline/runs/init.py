@@ -16,11 +16,12 @@ from artline.errors import ConflictError, RunNotFoundError, StoreUnavailableErro
 from artline.runs import current, endings, notices
 from artline.runs.config import flatten, parse_config
 from artline.runs.earlier import Earlier, find_earlier, is_in_progress, journal_folder
-from artline.runs.host import describe_host, describe_process
+from artline.runs.host import describe_host, describe_process, in_notebook
 from artline.runs.journal import JournalWriter
 from artline.runs.names import new_id, new_name
 from artline.runs.records import Start
 from artline.runs.run import Run, check_tags
+from artline.runs.sharing import part_of, renamed, shared_name
 from artline.settings import Settings, load_settings
 
 __all__ = ["init"]
@@ -57,9 +58,10 @@ def init(
     ``config`` is a mapping, an argparse Namespace, or the path of a JSON or YAML file. ``dir`` is the
     folder whose files are kept with the run (default: one under the root). ``resume``: ``allow`` goes on
     with the run of this ``id`` if there is one, ``must`` and ``never`` raise if there is none or one,
-    ``auto`` goes on with the project's last run that did not finish and that nobody is writing. With a run
-    in progress ``reinit`` decides: return it (default), finish it first (True), or begin a second one
-    beside it.
+    ``auto`` goes on with the project's last run that did not finish and that nobody is writing. While a run
+    is open ``reinit`` decides: ``return_previous`` (the default in a script), ``finish_previous`` (all of
+    them; True, and the default in a notebook), or ``create_new`` for one beside it that ``artline.log`` and
+    its like do not act on.
 
     Everything slow (git, packages, GPUs) is gathered in the background. Raises UsageError,
     InvalidNameError, ConflictError (the id is taken), RunNotFoundError, StoreUnavailableError (the root
@@ -67,15 +69,16 @@ def init(
     """
     resolved = _settings(settings, project, entity, mode, save_code)
     choice = _reinit(reinit)
-    previous = current.get_run()
-    if previous is not None and choice == "return_previous" and previous._pid == os.getpid():
+    previous = [run for run in current.open_runs() if run._pid == os.getpid()]
+    if previous and choice == "return_previous":
         notices.warn(
-            f"init: run {previous.path} is in progress and is returned. Finish it first, or pass "
+            f"init: run {previous[-1].path} is in progress and is returned. Finish it first, or pass "
             "reinit='finish_previous' or 'create_new'"
         )
-        return previous
-    if previous is not None and choice == "finish_previous":
-        previous.finish()
+        return previous[-1]
+    if choice == "finish_previous":
+        for run in reversed(previous):
+            run.finish()
     values = parse_config(config)
     given = _describe(name, notes, tags, group, job_type)
     resuming = _resume(resume or os.environ.get("ART_RESUME"))
@@ -83,8 +86,19 @@ def init(
     if chosen_id:
         check_name(chosen_id, "run id")
     if resolved.mode == "disabled":
-        return _begin_disabled(resolved, chosen_id, given, values)
-    return _begin(resolved, chosen_id, given, values, dir, resuming, bool(allow_val_change))
+        begun: Run = _disabled(resolved, chosen_id, given, values)
+    else:
+        changeable = in_notebook() if allow_val_change is None else allow_val_change
+        begun = _begin(resolved, chosen_id, given, values, dir, resuming, changeable)
+    current.enter(begun, beside=choice == "create_new")
+    if not begun.disabled:
+        if not resolved.quiet:
+            verb = "goes on" if begun.resumed else "begins"
+            notices.say(
+                f"run {begun.name} ({begun.id}) {verb} in project {begun.project}, kept in {resolved.root}"
+            )
+        _attach(begun)
+    return begun
 
 
 def _begin(
@@ -109,15 +123,14 @@ def _begin(
     run_id = run_id or new_id()
     attempt = 1 if earlier is None else earlier.attempt + 1
     sharing = settings.mode == "shared"  # every writer of a shared run counts its own steps
-    info = _info(settings, given, earlier)
+    info = _info(settings, given, run_id, earlier)
     files = Path(folder).absolute() if folder is not None else runs_folder / run_id / "files"
     if folder is not None:
         info["dir"] = str(files)
     journals = journal_folder(settings, run_id)
     writer = f"{attempt:04d}-{new_id()}"
-    start = Start(
-        settings.entity, settings.project, run_id, writer, attempt, time.time(), describe_process(), info
-    )
+    process = describe_process(label=settings.label, decides=settings.update_finish_state)
+    start = Start(settings.entity, settings.project, run_id, writer, attempt, time.time(), process, info)
     try:
         files.mkdir(parents=True, exist_ok=True)
         recorder = Recorder(
@@ -125,6 +138,7 @@ def _begin(
             start,
             flush_interval=settings.flush_interval,
             heartbeat_interval=settings.heartbeat_interval,
+            strict_steps=settings.strict_steps,
             first_step=earlier.next_step if earlier is not None and (resume or not sharing) else 0,
             summary=None if earlier is None else earlier.summary,
         )
@@ -134,6 +148,7 @@ def _begin(
             "ART_HOME to a folder that can be written (mode='disabled' records nothing)"
         ) from error
     known = {**(earlier.info if earlier is not None else {}), **info}
+    known.setdefault("name", shared_name(run_id))
     run = Run(
         settings=settings,
         run_id=run_id,
@@ -150,11 +165,6 @@ def _begin(
     _watch_forks()
     _live.add(run)
     endings.watch(run)
-    current.enter(run)
-    if not settings.quiet:
-        verb = "goes on" if earlier is not None else "begins"
-        notices.say(f"run {run.name} ({run.id}) {verb} in project {run.project}, kept in {settings.root}")
-    _attach(run)
     return run
 
 
@@ -174,13 +184,11 @@ def _attach(run: Run) -> None:
     start_companions(run)
 
 
-def _begin_disabled(settings: Settings, run_id: str, given: dict[str, Any], config: dict[str, Any]) -> Run:
+def _disabled(settings: Settings, run_id: str, given: dict[str, Any], config: dict[str, Any]) -> Run:
     from artline.runs.disabled import DisabledRun
 
     info = {**given, "name": given.get("name") or new_name()}
-    run = DisabledRun(settings=settings, run_id=run_id or new_id(), info=info, config=flatten(config))
-    current.enter(run)
-    return run
+    return DisabledRun(settings=settings, run_id=run_id or new_id(), info=info, config=flatten(config))
 
 
 def _settings(
@@ -191,17 +199,22 @@ def _settings(
     save_code: bool | None,
 ) -> Settings:
     named = {"project": project, "entity": entity, "mode": mode, "save_code": save_code}
+    if given is not None and not isinstance(given, (Settings, Mapping)):
+        raise UsageError(f"init: settings takes a dict or artline.Settings, not {type(given).__qualname__}")
     if isinstance(given, Settings):
         changes: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
         resolved = replace(given, **changes)
     else:
-        merged = {**(given or {}), **{key: value for key, value in named.items() if value is not None}}
+        merged = {
+            **renamed(given or {}),
+            **{key: value for key, value in named.items() if value is not None},
+        }
         resolved = load_settings(**merged)
     if resolved.mode not in ("online", "offline", "disabled", "shared"):
         raise UsageError(f"init: mode must be online, offline, disabled or shared, not {resolved.mode!r}")
     check_name(resolved.project, "project")
     check_name(resolved.entity, "entity")
-    return resolved
+    return part_of(resolved)
 
 
 def _describe(
@@ -224,10 +237,13 @@ def _describe(
     return found
 
 
-def _info(settings: Settings, given: dict[str, Any], earlier: Earlier | None) -> dict[str, Any]:
+def _info(settings: Settings, given: dict[str, Any], run_id: str, earlier: Earlier | None) -> dict[str, Any]:
     """Return the fields of the Start record: what is given, what is told of the host, and defaults."""
-    info = {**describe_host(), "mode": settings.mode, **given}
-    if earlier is None:
+    info = {**(describe_host() if settings.primary else {}), "mode": settings.mode, **given}
+    if settings.mode == "shared":  # defaults of one writer must not replace what another was given
+        if earlier is None and settings.primary:
+            info.setdefault("name", shared_name(run_id))
+    elif earlier is None:
         info = {"notes": "", "tags": [], "group": "", "job_type": "", **info}
         info.setdefault("name", new_name())
     return info
@@ -261,7 +277,9 @@ def _resume(value: bool | str | None) -> str | None:
 
 
 def _reinit(value: bool | str | None) -> str:
-    if value is None or value is False or value == "default":
+    if value is None or value == "default":
+        return "finish_previous" if in_notebook() else "return_previous"
+    if value is False:
         return "return_previous"
     if value is True:
         return "finish_previous"

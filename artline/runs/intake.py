@@ -7,7 +7,7 @@ processes that read the same journal meet at the run's row: the second finds the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -73,10 +73,11 @@ def settle_run(conn: sa.Connection, run_key: int) -> None:
             table.heartbeat_at,
             table.runtime,
             table.exit_code,
+            table.process,
         ).where(table.run_id == run_key)
     ).all()
     open_ones = [writer for writer in writers if writer.state == OPEN]
-    latest = max(open_ones or writers, key=lambda w: (w.attempt, w.ended_at or w.heartbeat_at))
+    latest = max(open_ones or _deciding(writers), key=lambda w: (w.attempt, w.ended_at or w.heartbeat_at))
     conn.execute(
         sa.update(run)
         .where(run.c.id == run_key)
@@ -90,6 +91,14 @@ def settle_run(conn: sa.Connection, run_key: int) -> None:
             exit_code=None if open_ones else latest.exit_code,
         )
     )
+
+
+def _deciding(writers: Sequence[Any]) -> Sequence[Any]:
+    """Return the writers whose ends make the run's; all of them where none is set apart."""
+    if len(writers) < 2:
+        return writers
+    found = [writer for writer in writers if json.loads(writer.process).get("decides", True)]
+    return found or writers
 
 
 def set_tags(conn: sa.Connection, run_key: int, tags: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-__all__ = ["new_id", "new_name"]
+__all__ = ["name_of", "new_id", "new_name"]
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -35,6 +35,16 @@ SECOND = (  # noqa: SIM905  (one word a line would be 250 lines)
 def new_name() -> str:
     """Make up a readable name: two words and a number."""
     return f"{_choose(FIRST)}-{_choose(SECOND)}-{_below(999) + 1}"
+
+
+def name_of(run_id: str) -> str:
+    """Return the readable name that belongs to an id: the same for everybody who asks."""
+    from hashlib import blake2b
+
+    digest = int.from_bytes(blake2b(run_id.encode(), digest_size=8).digest(), "little")
+    first, digest = FIRST[digest % len(FIRST)], digest // len(FIRST)
+    second, digest = SECOND[digest % len(SECOND)], digest // len(SECOND)
+    return f"{first}-{second}-{digest % 999 + 1}"
 
 
 def new_id() -> str:

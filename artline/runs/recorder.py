@@ -58,11 +58,12 @@ class Recorder:
         flush_interval: float,
         heartbeat_interval: float,
         first_step: int = 0,
+        strict_steps: bool = False,
         summary: SummaryBuilder | None = None,
     ) -> None:
         self.summary = summary if summary is not None else SummaryBuilder()
         self.attempt = start.attempt
-        self.queue = RowQueue(self.wake, first_step)
+        self.queue = RowQueue(self.wake, first_step, strict=strict_steps)
         self.console_waiting: Callable[[], list[Console]] = list
         self._label = f"run {start.run_id}"
         self._flush_interval = flush_interval

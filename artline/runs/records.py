@@ -41,7 +41,8 @@ class Process:
 
     ``started`` is the process's start time in clock ticks since boot (field 22 of ``/proc/PID/stat``) on
     Linux, in whole seconds since the epoch elsewhere, and 0 when it could not be read; ``boot_id`` and
-    ``pid_namespace`` are empty where the system has none.
+    ``pid_namespace`` are empty where the system has none. ``label`` tells processes apart that write one
+    run, and the end of one that does not ``decide`` leaves the run's state alone.
     """
 
     pid: int
@@ -49,6 +50,8 @@ class Process:
     boot_id: str
     pid_namespace: str
     host: str
+    label: str = ""
+    decides: bool = True
 
 
 @dataclass(frozen=True, slots=True)

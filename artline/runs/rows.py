@@ -51,13 +51,14 @@ class RowQueue:
     ``take`` does not use it.
     """
 
-    def __init__(self, wake: Callable[[], None], first_step: int = 0) -> None:
+    def __init__(self, wake: Callable[[], None], first_step: int = 0, *, strict: bool = False) -> None:
         self.items: deque[Item] = deque()
         self.step = first_step
         self.dropped = 0
         self.rows = 0
         self._cells = 0
         self.wake = wake
+        self._strict = strict
         self._lock = threading.RLock()
         self._plans: dict[tuple[Any, ...], Plan] = {}
         self._plan_cells = 0
@@ -170,6 +171,11 @@ class RowQueue:
             pending = self._pending
             current = pending[1] if pending is not None else self._open_step
             at = step if step is not None else current if current is not None else self.step
+            if self._strict and at < (self.step if current is None else max(current, self.step)):
+                raise UsageError(
+                    f"log: step {at} comes after step {(self.step - 1) if current is None else current}, and "
+                    "strict_steps is set. Log steps in order, or leave strict_steps out: rows are kept then"
+                )
             if current is not None and at != current:
                 if pending is not None:
                     self._emit(pending)

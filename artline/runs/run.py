@@ -97,6 +97,16 @@ class Run(RunArtifacts, RunNames):
         self.end(state, code)
 
     @property
+    def label(self) -> str:
+        """What this process is called among those that write the run; empty where it is the only one."""
+        return self.settings.label
+
+    @property
+    def primary(self) -> bool:
+        """Whether program, host and code of this process describe the run."""
+        return self.settings.primary
+
+    @property
     def id(self) -> str:
         """The run's id, unique in its project."""
         return self._id
@@ -226,30 +236,48 @@ class Run(RunArtifacts, RunNames):
     def define_metric(
         self,
         name: str,
-        step_metric: str | None = None,
+        step_metric: str | Definition | None = None,
         step_sync: bool | None = None,
         hidden: bool | None = None,
         summary: str | Sequence[str] | None = None,
         goal: str | None = None,
         overwrite: bool | None = None,
-    ) -> None:
+    ) -> Definition:
         """Say how a metric, or every metric that matches a glob, is charted and summarised, from now on.
 
         ``step_metric`` names the metric that serves as x axis; with ``step_sync`` (default when it is
         given) rows that lack it get its last value. ``summary``: min, max, mean, last, first, best, none,
-        or several with commas; ``goal`` (minimize, maximize) tells what best is. A further definition of
-        the same name adds to the earlier, or replaces it with ``overwrite``. Raises UsageError.
+        or several with commas, each under ``name.rule``, or ``copy`` for the last value under the name
+        itself; ``goal`` (minimize, maximize) tells what best is. ``hidden`` keeps it out of charts. A
+        further definition of the same name adds to the earlier, or replaces it with ``overwrite``. Returns
+        what was defined, which serves as another's ``step_metric``. Raises UsageError.
         """
         definition = Definition.parse(name, step_metric, step_sync, hidden, summary, goal, overwrite)
         if self._writable("define_metric"):
             self._recorder.put(Define(definition.to_json()))
+        return definition
 
-    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
-        """End the run: everything is on disk when this returns. Idempotent; always returns."""
+    def finish(
+        self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None
+    ) -> None:
+        """End the run, as failed with an ``exit_code`` other than 0. Idempotent.
+
+        Everything is on disk when this returns. It returns after about ``timeout`` seconds (60) in any
+        case, and says so where the disk did not take everything by then. Raises UsageError for a timeout
+        that is no positive number.
+        """
         code = _exit_code(exit_code)
-        self.end("failed" if code else "finished", code, quiet)
+        self.end("failed" if code else "finished", code, quiet, _patience(timeout))
 
-    def end(self, state: str, exit_code: int, quiet: bool | None = None) -> None:
+    def mark_preempting(self) -> None:
+        """Record, on disk before this returns, that the machine is about to be taken away."""
+        if self._writable("mark_preempting"):
+            self.update({"preempting": time.time()})
+            self._recorder.flush()
+
+    def end(
+        self, state: str, exit_code: int, quiet: bool | None = None, timeout: float = FINISH_TIMEOUT
+    ) -> None:
         """End the run as finished, failed or killed. Idempotent; in a forked child it does nothing."""
         if self._pid != os.getpid():
             return
@@ -259,12 +287,12 @@ class Run(RunArtifacts, RunNames):
                 return
             self._state, self._exit_code = state, exit_code
             self._ending_thread = threading.get_ident()
-            deadline = time.monotonic() + FINISH_TIMEOUT
+            deadline = time.monotonic() + timeout
             impatience = self._stop_companions(deadline)
             runtime = time.monotonic() - self._clock
             self._last = Finish(state, exit_code, time.time(), runtime)  # type: ignore[arg-type]  # one of three
             self._queue.close(f"run {self.path} has ended ({state}); nothing can be logged to it any more")
-            patience = 5.0 if impatience is not None else max(1.0, deadline - time.monotonic())
+            patience = max(min(1.0, timeout), deadline - time.monotonic()) if impatience is None else 5.0
             try:
                 complete = self._recorder.finish(self._last, patience)
             except KeyboardInterrupt as error:
@@ -390,6 +418,18 @@ def _exit_code(given: Any) -> int:
     except TypeError:
         return int(bool(given))
     return code if -(2**31) <= code < 2**31 else 1
+
+
+def _patience(given: Any) -> float:
+    if given is None:
+        return FINISH_TIMEOUT
+    try:
+        found = float(given)
+    except (TypeError, ValueError):
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise UsageError(f"finish: timeout must be a positive number of seconds, not {given!r}")
+    return found
 
 
 def _duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from artline.artifacts.projects import find_project, list_projects
-from artline.errors import RunNotFoundError
+from artline.errors import NotFoundError, RunNotFoundError
 from artline.runs.attributes import clean_text, write_attributes
 from artline.runs.config import flatten, replace_leaves
 from artline.runs.definitions import SummaryBuilder
@@ -28,6 +28,7 @@ from artline.runs.output import OutputPiece, read_output, tail_start
 from artline.runs.records import HISTORY, SYSTEM
 from artline.runs.schema import run
 from artline.runs.values import to_json
+from artline.runs.writers import RunWriter, list_writers
 from artline.settings import Settings, load_settings
 from artline.storage.catalog import Catalog
 
@@ -239,12 +240,20 @@ class RunStore(KeptFiles):
         return self.history(record, keys, stream=SYSTEM)
 
     def console(
-        self, record: RunRecord, *, after: int = 0, stream: str | None = None, lines: int | None = None
+        self,
+        record: RunRecord,
+        *,
+        after: int = 0,
+        stream: str | None = None,
+        lines: int | None = None,
+        label: str | None = None,
     ) -> Iterator[OutputPiece]:
         """Yield the console output of a run from a cursor on, or its last ``lines`` lines.
 
-        The ``cursor`` of the last piece is where a later call goes on (``logs -f``).
+        The ``cursor`` of the last piece is where a later call goes on (``logs -f``). With ``label`` only
+        what processes of that label wrote. Raises NotFoundError when there are none.
         """
+        wanted = None if label is None else self._labelled(record, label)
         if lines is not None:
             with self.catalog.read() as conn:
                 after = max(after, tail_start(conn, record.key, max(1, lines)))
@@ -253,8 +262,25 @@ class RunStore(KeptFiles):
                 pieces = read_output(conn, record.key, after)
             if not pieces:
                 return
-            yield from (piece for piece in pieces if stream in (None, piece.stream))
+            yield from (
+                piece
+                for piece in pieces
+                if stream in (None, piece.stream) and (wanted is None or piece.writer in wanted)
+            )
             after = pieces[-1].cursor
+
+    def writers(self, record: RunRecord) -> list[RunWriter]:
+        """Return the processes that wrote a run, in the order in which they began."""
+        with self.catalog.read() as conn:
+            return list_writers(conn, record.key)
+
+    def _labelled(self, record: RunRecord, label: str) -> set[int]:
+        writers = self.writers(record)
+        found = {writer.key for writer in writers if writer.label == label}
+        if not found:
+            known = ", ".join(sorted({writer.label for writer in writers if writer.label})) or "none"
+            raise NotFoundError(f"run '{record.run_id}' has no process labelled '{label}'. It has: {known}")
+        return found
 
     # Editing
 

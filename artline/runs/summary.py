@@ -12,44 +12,49 @@ __all__ = ["Summary"]
 
 
 class Summary(Mapping[str, Any]):
-    """The summary of a run, with everything logged so far; an explicit assignment wins over logged values.
+    """The summary of a run, or the part of it below one key, with everything logged so far.
 
-    Nested values are reached by item, attribute or dotted path: ``summary["acc"]["max"]``,
-    ``summary["acc.max"]``. Setting raises UsageError for what has no JSON form.
+    Nested values are reached, and set, by item, attribute or dotted path: ``summary["acc"]["max"]``,
+    ``summary["acc.max"]``. An explicit assignment wins over logged values until it is deleted. Setting
+    raises UsageError for what has no JSON form.
     """
 
-    __slots__ = ("_assign", "_values")
+    __slots__ = ("_assign", "_prefix", "_values")
 
     _values: Callable[[], dict[str, Any]]
     _assign: Callable[[dict[str, Any], list[str]], None]
+    _prefix: str
 
     def __init__(
-        self, values: Callable[[], dict[str, Any]], assign: Callable[[dict[str, Any], list[str]], None]
+        self,
+        values: Callable[[], dict[str, Any]],
+        assign: Callable[[dict[str, Any], list[str]], None],
+        prefix: str = "",
     ) -> None:
-        object.__setattr__(self, "_values", values)
-        object.__setattr__(self, "_assign", assign)
+        for name, value in (("_values", values), ("_assign", assign), ("_prefix", prefix)):
+            object.__setattr__(self, name, value)
 
     def __getitem__(self, key: str) -> Any:
         values = self._values()
-        if key in values:
-            return values[key]
-        below = {path[len(key) + 1 :]: value for path, value in values.items() if path.startswith(f"{key}.")}
-        if below:
-            return nest(below)
+        path = self._prefix + key
+        if path in values:
+            return values[path]
+        if any(name.startswith(f"{path}.") for name in values):
+            return Summary(self._values, self._assign, f"{path}.")
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(nest(self._values()))
+        return iter(self.as_dict())
 
     def __len__(self) -> int:
-        return len(nest(self._values()))
+        return len(self.as_dict())
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.update({key: value})
 
     def __delitem__(self, key: str) -> None:
-        values = self._values()
-        gone = [path for path in values if path == key or path.startswith(f"{key}.")]
+        path = self._prefix + key
+        gone = [name for name in self._values() if name == path or name.startswith(f"{path}.")]
         if not gone:
             raise KeyError(key)
         self._assign({}, gone)
@@ -60,10 +65,16 @@ class Summary(Mapping[str, Any]):
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"summary has no key '{name}'") from None
+            raise AttributeError(f"summary has no key '{self._prefix}{name}'") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(f"summary has no key '{self._prefix}{name}'") from None
 
     def __repr__(self) -> str:
         return repr(self.as_dict())
@@ -73,8 +84,10 @@ class Summary(Mapping[str, Any]):
 
     def as_dict(self) -> dict[str, Any]:
         """Return a nested copy in plain dicts."""
-        return nest(self._values())
+        start = len(self._prefix)
+        values = self._values()
+        return nest({name[start:]: values[name] for name in values if name.startswith(self._prefix)})
 
-    def update(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
-        """Assign several values; nested mappings key by key."""
-        self._assign(flatten(to_json(dict(values), "summary")), [])
+    def update(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), **named: Any) -> None:
+        """Assign several values; nested mappings key by key. A value replaces what was nested below it."""
+        self._assign(flatten(to_json({**dict(values), **named}, "summary"), self._prefix), [])

@@ -127,12 +127,15 @@ class SystemMetrics(Companion):
         interval: float,
         describe: Callable[[dict[str, Any]], None],
         make: Callable[[Path], Sampler] = Sampler,
+        *,
+        label: str = "",
     ) -> None:
         self._queue = queue
         self._folder = folder
         self._interval = interval
         self._describe = describe
         self._make = make
+        self._suffix = f"/l:{label}" if label else ""  # as wandb tells the processes of a shared run apart
         self._stop = threading.Event()
         self._step = 0
         self._plans: dict[tuple[str, ...], Plan] = {}
@@ -173,7 +176,9 @@ class SystemMetrics(Companion):
         keys = tuple(values)
         plan = self._plans.get(keys)
         if plan is None:
-            plan = self._plans[keys] = Plan(keys, (float,) * len(keys), SYSTEM)
+            plan = self._plans[keys] = Plan(
+                tuple(f"{key}{self._suffix}" for key in keys), (float,) * len(keys), SYSTEM
+            )
         self._queue.put_row(plan, self._step, tuple(values.values()))
         self._step += 1
 

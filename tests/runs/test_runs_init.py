@@ -233,18 +233,28 @@ def test_a_second_init_returns_ends_or_adds(store_root: Path, capsys: pytest.Cap
     assert first.state == "finished"
     third = init("p", settings=QUIET, reinit="create_new")
     assert second.state == third.state == "running"
-    assert get_run() is third
-    second.log({"second": 1})
-    art.log({"third": 1})
+    assert get_run() is second
+    art.log({"second": 1})
+    third.log({"third": 1})
+    assert init("p", settings=QUIET) is third  # the one begun last
     third.finish()
     assert get_run() is second
-    second.finish()
-    assert get_run() is None
+    fourth = init("p", settings=QUIET, reinit="create_new")
+    fifth = init("p", settings=QUIET, reinit="finish_previous")
+    assert second.state == fourth.state == "finished"
+    assert get_run() is fifth
+    fifth.finish()
+    with init("p", settings=QUIET, reinit="create_new", id="alone") as alone:
+        assert get_run() is None
+        alone.log({"alone": 1})
     by_id = {path.parent.name: history_of(path) for path in journals(store_root)}
     assert by_id == {
         first.id: [],
         second.id: [{"_step": 0, "second": 1}],
         third.id: [{"_step": 0, "third": 1}],
+        fourth.id: [],
+        fifth.id: [],
+        "alone": [{"_step": 0, "alone": 1}],
     }
 
 
