@@ -1,6 +1,6 @@
 # Every target sets up .venv by itself. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clouds soak lint format bench bench-docs bench-peers lock clean
+.PHONY: help demo test test-clouds test-integrations soak lint format bench bench-docs bench-peers lock clean
 
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -23,6 +23,11 @@ test-clouds: ## references to Google Cloud Storage and Azure, against servers fo
 	@tools/environment dev
 	@tools/clouds
 	.venv-clouds/bin/python -m pytest -p no:cacheprovider tests/clouds $(PYTEST_ARGS)
+
+test-integrations: ## real fits with torch, Lightning, Keras, transformers and others, and what is read back
+	@tools/environment dev
+	@tools/integrations
+	.venv-integrations/bin/python -m pytest -p no:cacheprovider tests/integrations $(PYTEST_ARGS)
 
 soak: ## the proofs for long: fuzzing, crashes, power failures (SOAK_ARGS="model --minutes 60")
 	@tools/packages test
@@ -57,6 +62,6 @@ lock: ## compile the lock files anew (tools/lock --upgrade moves the pins)
 	@tools/lock
 
 clean: ## remove all that the other targets made
-	rm -rf .venv .venv-lock .venv-clouds .demo .bench build dist htmlcov .coverage .coverage.* coverage.xml
+	rm -rf .venv .venv-lock .venv-clouds .venv-integrations .demo .bench build dist htmlcov .coverage .coverage.* coverage.xml
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .services
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         log,
         log_artifact,
         mark_preempting,
+        unwatch,
         upsert_artifact,
         use_artifact,
+        watch,
     )
     from artline.runs.init import init
     from artline.runs.run import Run
@@ -48,8 +50,10 @@ _HOMES = {
     "log": "artline.runs.current",
     "log_artifact": "artline.runs.current",
     "mark_preempting": "artline.runs.current",
+    "unwatch": "artline.runs.current",
     "upsert_artifact": "artline.runs.current",
     "use_artifact": "artline.runs.current",
+    "watch": "artline.runs.current",
 }
 
 # These three name state of the run in progress, so they are looked up anew each time.
@@ -78,8 +82,10 @@ __all__ = [
     "mark_preempting",
     "run",
     "summary",
+    "unwatch",
     "upsert_artifact",
     "use_artifact",
+    "watch",
 ]
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from artline.runs.definitions import Definition
     from artline.runs.run import Run
     from artline.runs.summary import Summary
+    from artline.runs.watch import Watched
 
     config: Config
     run: Run | None
@@ -34,8 +35,10 @@ __all__ = [
     "open_runs",
     "run",
     "summary",
+    "unwatch",
     "upsert_artifact",
     "use_artifact",
+    "watch",
 ]
 
 _open: list[Run] = []
@@ -149,6 +152,23 @@ def use_artifact(
 ) -> Artifact:
     """Resolve an artifact and record it as an input of the run in progress; see Run.use_artifact."""
     return _require("use_artifact").use_artifact(artifact_or_name, type, use_as)
+
+
+def watch(
+    models: Any,
+    criterion: Any = None,
+    log: Watched | None = "gradients",
+    log_freq: int = 1000,
+    idx: int | None = None,
+    log_graph: bool = False,
+) -> None:
+    """Log histograms of a torch module's gradients and parameters to the run in progress; see Run.watch."""
+    _require("watch").watch(models, criterion, log, log_freq, idx, log_graph)
+
+
+def unwatch(models: Any = None) -> None:
+    """Stop watching some models, or all; see Run.unwatch."""
+    _require("unwatch").unwatch(models)
 
 
 def finish(exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:

@@ -21,6 +21,7 @@ from artline.runs.records import Summary as SummaryRecord
 from artline.runs.run_artifacts import RunArtifacts
 from artline.runs.run_names import RunNames
 from artline.runs.summary import Summary
+from artline.runs.watch import RunWatch
 from artline.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Companion:
         """In a forked child: forget the parent's work without touching what it shares with the parent."""
 
 
-class Run(RunArtifacts, RunNames):
+class Run(RunArtifacts, RunNames, RunWatch):
     """One run in progress. Made by ``artline.init``; also a context manager that finishes it.
 
     All methods may be called from any thread. In a forked child the run only accepts and ignores what is

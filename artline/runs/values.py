@@ -54,8 +54,8 @@ def _flatten(row: dict[str, Any], key: str, value: Any, depth: int) -> None:
         for name, inner in value.items():
             _flatten(row, f"{key}.{name}", inner, depth - 1)
         return
-    value = plain_number(value)
-    if value is None or type(value) in (float, int, bool, str):
+    value = value if type(value) is JsonText else plain_number(value)
+    if value is None or type(value) in (float, int, bool, str, JsonText):
         row[key] = value
     elif isinstance(value, (list, tuple)) or hasattr(value, "tolist"):
         row[key] = JsonText(json.dumps(to_json(value, f"log: '{key}'"), separators=(",", ":")))
