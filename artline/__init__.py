@@ -11,7 +11,17 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
-    from artline.artifacts.media import Image
+    from artline.artifacts.media import (
+        Audio,
+        Classes,
+        Histogram,
+        Html,
+        Image,
+        Molecule,
+        Object3D,
+        Plotly,
+        Video,
+    )
     from artline.artifacts.table import Table, TableWriter
     from artline.artifacts.table_groups import JoinedTable, PartitionedTable
     from artline.artifacts.ttl import ArtifactTTL
@@ -36,13 +46,21 @@ _HOMES = {
     "Api": "artline.runs.api",
     "Artifact": "artline.artifacts.artifact",
     "ArtifactTTL": "artline.artifacts.ttl",
+    "Audio": "artline.artifacts.media",
+    "Classes": "artline.artifacts.media",
+    "Histogram": "artline.artifacts.media",
+    "Html": "artline.artifacts.media",
     "Image": "artline.artifacts.media",
     "JoinedTable": "artline.artifacts.table_groups",
+    "Molecule": "artline.artifacts.media",
+    "Object3D": "artline.artifacts.media",
     "PartitionedTable": "artline.artifacts.table_groups",
+    "Plotly": "artline.artifacts.media",
     "Run": "artline.runs.run",
     "Settings": "artline.settings",
     "Table": "artline.artifacts.table",
     "TableWriter": "artline.artifacts.table",
+    "Video": "artline.artifacts.media",
     "define_metric": "artline.runs.current",
     "finish": "artline.runs.current",
     "finish_artifact": "artline.runs.current",
@@ -63,13 +81,21 @@ __all__ = [
     "Api",
     "Artifact",
     "ArtifactTTL",
+    "Audio",
+    "Classes",
+    "Histogram",
+    "Html",
     "Image",
     "JoinedTable",
+    "Molecule",
+    "Object3D",
     "PartitionedTable",
+    "Plotly",
     "Run",
     "Settings",
     "Table",
     "TableWriter",
+    "Video",
     "__version__",
     "config",
     "define_metric",

@@ -119,7 +119,7 @@ class Artifact(ArtifactIdentity):
         )
 
     def add(self, obj: Any, name: str, overwrite: bool = False) -> Entry:
-        """Store a Table or Image under ``name``; ``get(name)`` brings it back. Return its main entry."""
+        """Store a Table or media under ``name``; ``get(name)`` brings it back. Return its main entry."""
         if not hasattr(obj, "add_to_artifact"):
             raise UsageError(
                 f"cannot add a {type(obj).__name__} to an artifact. Add a Table or an Image, or write a file "
@@ -226,13 +226,14 @@ class Artifact(ArtifactIdentity):
         return True
 
     def get(self, name: str) -> Any:
-        """Return the Table (plain, joined or partitioned) or Image added under ``name``, None without one."""
-        from artline.artifacts.media import Image
+        """Return the Table (plain, joined, partitioned) or media added under ``name``, None without one."""
+        from artline.artifacts.media import FILE_KINDS
         from artline.artifacts.table import Table
         from artline.artifacts.table_groups import JoinedTable, PartitionedTable
 
         path = path_argument(name)
-        for kind in (Table, JoinedTable, PartitionedTable, Image):
+        kinds: tuple[Any, ...] = (Table, JoinedTable, PartitionedTable, *FILE_KINDS)
+        for kind in kinds:
             found = kind.from_artifact(self, path)
             if found is not None:
                 return found

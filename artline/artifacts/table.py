@@ -1,11 +1,11 @@
-"""Tables of rows and typed columns, stored as Parquet, with images as files beside them."""
+"""Tables of rows and typed columns, stored as Parquet, with media as files beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from artline.artifacts.media import Image
+from artline.artifacts.media import Content, Kept, Media, Sink, Source
 from artline.artifacts.table_file import (
     SUFFIX,
     StoredTable,
@@ -26,17 +26,21 @@ __all__ = ["SUFFIX", "Table", "TableWriter"]
 BATCH = 1 << 16
 
 
-class Table:
+class Table(Media):
     """Rows under named columns; each column has one type, None is allowed anywhere.
 
     Made of ``columns`` and ``data`` (rows), or of a pandas (its index is left out), Polars or Arrow
     ``dataframe``. Cells may be numbers, decimals, text, bytes, booleans, times (zones kept), lists, dicts
-    (all with the same keys), NumPy values, and Image. ``schema``, a pyarrow schema or a mapping of column
-    names to pyarrow types, settles the types of all columns or of some; the others follow from their cells.
+    (all with the same keys), NumPy values, and media (Image, Audio, Histogram, …; one kind in a column).
+    ``schema``, a pyarrow schema or a mapping of column names to pyarrow types, settles the types of all
+    columns or of some; the others follow from their cells.
 
     A table that ``Artifact.get`` returns is read when it is used: ``iter_batches`` and ``iterrows`` keep one
     batch in memory, everything else the whole table.
     """
+
+    kind = "table"
+    record_type = "table-file"
 
     def __init__(
         self,
@@ -80,7 +84,7 @@ class Table:
 
     @property
     def schema(self) -> Any:
-        """The columns with their types, as a pyarrow schema; images are of their paths and captions."""
+        """The columns with their types, as a pyarrow schema; media are of their paths and captions."""
         return self._stored.schema if self._stored is not None else self.to_arrow().schema
 
     def __len__(self) -> int:
@@ -135,7 +139,7 @@ class Table:
                 index += 1
 
     def iter_batches(self, size: int = BATCH) -> Iterator[Any]:
-        """Yield the rows as Arrow record batches of at most ``size`` rows; images as in ``to_arrow``."""
+        """Yield the rows as Arrow record batches of at most ``size`` rows; media as in ``to_arrow``."""
         if self._stored is not None:
             yield from self._stored.batches(size)
         else:
@@ -144,20 +148,21 @@ class Table:
     def to_arrow(self) -> Any:
         """Return a pyarrow Table.
 
-        Images of a table out of an artifact are structs of their path in it and their caption. Raises
-        UsageError for images that are not stored yet, and naming a column whose cells are not of one type.
+        Media of a table out of an artifact are structs of their path in it, their caption and details. Raises
+        UsageError for media that are not stored yet, and naming a column whose cells are not of one type.
         """
         if self._stored is not None:
             return self._stored.read()
         arrays = {}
         for name, cells in self._loaded.items():
-            if isinstance(cells, list) and any(isinstance(cell, Image) for cell in cells):
-                raise UsageError(f"column '{name}' holds images, which Arrow has not. Add the table first")
+            if isinstance(cells, list) and any(isinstance(cell, Media) for cell in cells):
+                held = next(cell.kind for cell in cells if isinstance(cell, Media))
+                raise UsageError(f"column '{name}' holds {held}s, which Arrow has not. Add the table first")
             arrays[name] = array_of(name, cells, self._types.get(name))
         return arrow_module().table(arrays)
 
     def to_pandas(self) -> Any:
-        """Return a pandas DataFrame; Image cells stay as they are."""
+        """Return a pandas DataFrame; media stay as they are."""
         try:
             import pandas as pd
         except ImportError as error:
@@ -165,9 +170,9 @@ class Table:
         stored = self._stored
         if stored is not None:
             table = stored.read()
-            frame = table.select([name for name in stored.columns if name not in stored.images]).to_pandas()
+            frame = table.select([name for name in stored.columns if name not in stored.media]).to_pandas()
             for name in stored.columns:
-                if name in stored.images:
+                if name in stored.media:
                     frame[name] = pd.Series(stored.cells(name, table.column(name)), dtype=object)
             return frame[stored.columns]
         columns = {}
@@ -179,7 +184,7 @@ class Table:
     get_dataframe = to_pandas
 
     def to_polars(self) -> Any:
-        """Return a Polars DataFrame; images and errors as in ``to_arrow``."""
+        """Return a Polars DataFrame; media and errors as in ``to_arrow``."""
         try:
             import polars
         except ImportError as error:
@@ -187,30 +192,74 @@ class Table:
         return polars.DataFrame(self.to_arrow())
 
     def add_to_artifact(self, artifact: Artifact, name: str, *, overwrite: bool = False) -> Entry:
-        """Store the table as ``<name>.table.parquet``, images in ``media/images`` beside it.
+        """Store the table as ``<name>.table.parquet``, media in ``media`` beside it.
 
         Raises UsageError naming a column whose cells are not of one type.
         """
-        stored = self._stored
-        if stored is None:
-            with TableWriter(artifact, name, overwrite=overwrite) as writer:
-                writer.write(
-                    {
-                        column: array_of(column, cells, self._types[column])
-                        if column in self._types
-                        else cells
-                        for column, cells in self._loaded.items()
-                    }
-                )
-        else:
-            with TableWriter(artifact, name, overwrite=overwrite) as writer:
-                for batch in stored.batches(BATCH) if stored.rows else [stored.read()]:
-                    parts = {column: batch.column(column) for column in stored.columns}
-                    writer.write(
-                        parts | {column: stored.cells(column, parts[column]) for column in stored.images}
-                    )
+        with TableWriter(artifact, name, overwrite=overwrite) as writer:
+            self._write(writer)
         assert writer.entry is not None
         return writer.entry
+
+    def _write(self, writer: TableWriter) -> None:
+        stored = self._stored
+        if stored is None:
+            writer.write(
+                {
+                    column: array_of(column, cells, self._types[column]) if column in self._types else cells
+                    for column, cells in self._loaded.items()
+                }
+            )
+            return
+        for batch in stored.batches(BATCH) if stored.rows else [stored.read()]:
+            parts = {column: batch.column(column) for column in stored.columns}
+            writer.write(parts | {column: stored.cells(column, parts[column]) for column in stored.media})
+
+    @property
+    def held(self) -> int:
+        """About the bytes of memory that the rows take."""
+        if self._stored is not None:
+            return 0
+        size = 0
+        for cells in self._loaded.values():
+            if not isinstance(cells, list):
+                size += int(cells.nbytes)
+                continue
+            size += 64 * len(cells)
+            size += sum(len(cell) for cell in cells if isinstance(cell, str | bytes))
+            size += sum(cell.held for cell in cells if isinstance(cell, Media))
+        return size
+
+    def snapshot(self) -> Table:
+        """Return a table of the rows that there are now; media and nested cells are shared."""
+        table = Table()
+        table._stored, table._types = self._stored, dict(self._types)
+        table._loaded = {
+            name: list(cells) if isinstance(cells, list) else cells for name, cells in self._loaded.items()
+        }
+        return table
+
+    def to_record(self, sink: Sink) -> dict[str, Any]:
+        """Keep the table as Parquet, its media beside it, and return what a history says of it."""
+        target = _Record(sink)
+        with TableWriter(target, "table") as writer:
+            self._write(writer)
+        assert target.kept is not None
+        return {
+            "_type": self.record_type,
+            "path": target.kept.path,
+            "digest": target.kept.digest,
+            "size": target.kept.size,
+            "ncols": len(self.columns),
+            "nrows": len(self),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], source: Source) -> Table:
+        """Return what ``to_record`` described."""
+        table = cls()
+        table._stored = StoredTable(source, str(record["path"]))
+        return table
 
     @classmethod
     def from_artifact(cls, artifact: Artifact, name: str) -> Table | None:
@@ -230,11 +279,11 @@ class Table:
         if stored is not None:
             table = stored.read()
             self._loaded = {
-                name: stored.cells(name, table.column(name)) if name in stored.images else table.column(name)
+                name: stored.cells(name, table.column(name)) if name in stored.media else table.column(name)
                 for name in stored.columns
             }
             self._types = {
-                field.name: field.type for field in stored.schema if field.name not in stored.images
+                field.name: field.type for field in stored.schema if field.name not in stored.media
             }
             self._stored = None
         return self._loaded
@@ -251,6 +300,18 @@ class Table:
         values: list[Any] = cells.to_pylist()
         self._loaded[name] = values
         return values
+
+
+class _Record:
+    """Keeps the file of a table under its digest, where its media are kept."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.keep = sink.keep
+        self.kept: Kept | None = None
+
+    def add_stream(self, stream: BinaryIO, name: str, /, *, overwrite: bool = False) -> Kept:
+        self.kept = self.keep(Content(stream=stream), "table", SUFFIX)
+        return self.kept
 
 
 def _rows(data: Any) -> list[Sequence[Any]]:

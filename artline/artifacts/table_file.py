@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
-from artline.artifacts.media import Image
+from artline.artifacts.media import FILE_KINDS, FileMedia, Histogram, Media, Sink, Source, sink_of
 from artline.errors import ArtlineError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,19 @@ GRID = 1 << 10
 SPOOL = 16 << 20
 
 _KIND = b"artline.kind"
-_IMAGE = b"image"
+_KINDS: dict[bytes, type[FileMedia] | type[Histogram]] = {
+    **{kind.kind.encode(): kind for kind in FILE_KINDS},
+    Histogram.kind.encode(): Histogram,
+}
+# What a cell does not repeat of a record: it is in columns of its own, in the manifest, or in the file.
+_ELSEWHERE = frozenset(("_type", "path", "digest", "size", "caption", "format", "width", "height"))
+
+
+class Target(Sink, Protocol):
+    """Where a table is written that is not for an artifact: its media are kept by it, too."""
+
+    def add_stream(self, stream: BinaryIO, name: str, /, *, overwrite: bool = False) -> Any:
+        """Keep the file of the table."""
 
 
 class TableWriter:
@@ -39,7 +52,9 @@ class TableWriter:
     schema) does. Memory holds one row group, 131,072 rows or about 128 MiB.
     """
 
-    def __init__(self, artifact: Artifact, name: str, *, schema: Any = None, overwrite: bool = False) -> None:
+    def __init__(
+        self, artifact: Artifact | Target, name: str, *, schema: Any = None, overwrite: bool = False
+    ) -> None:
         self._artifact = artifact
         self._path = name if name.endswith(SUFFIX) else name + SUFFIX
         self._overwrite = overwrite
@@ -97,11 +112,10 @@ class TableWriter:
         fields, arrays = [], []
         for name, cells in columns.items():
             wanted = self._schema.field(name) if self._schema is not None else None
-            if isinstance(cells, list) and any(isinstance(cell, Image) for cell in cells):
-                array = self._images(name, cells)
-                field = self._arrow.field(name, array.type, metadata={_KIND: _IMAGE})
-                if wanted is not None and wanted.type != field.type:
-                    raise UsageError(f"column '{name}' is of type {wanted.type}, not images")
+            kind = _media_kind(name, cells)
+            if kind is not None:
+                array = self._media(name, kind, cells, wanted)
+                field = self._arrow.field(name, array.type, metadata={_KIND: kind.kind.encode()})
             else:
                 array = array_of(name, cells, wanted.type if wanted is not None else None)
                 field = wanted if wanted is not None else self._arrow.field(name, array.type)
@@ -109,17 +123,39 @@ class TableWriter:
             arrays.append(array)
         return self._arrow.table(arrays, schema=self._arrow.schema(fields))
 
-    def _images(self, column: str, cells: Sequence[Any]) -> Any:
-        folder = posixpath.dirname(self._path)
-        stored = []
+    def _media(
+        self, column: str, kind: type[FileMedia] | type[Histogram], cells: list[Any], wanted: Any
+    ) -> Any:
+        """Keep the files of media and return the cells that refer to them."""
+        sink = sink_of(self._artifact, posixpath.dirname(self._path))
+        stored: list[dict[str, Any] | None] = []
+        detailed = False
         for cell in cells:
-            if cell is not None and not isinstance(cell, Image):
-                raise UsageError(f"column '{column}' mixes images and {type(cell).__name__}. Use one kind")
-            stored.append(
-                cell and {"path": cell.add_by_content(self._artifact, folder), "caption": cell.caption}
-            )
-        text = self._arrow.string()
-        return self._arrow.array(stored, self._arrow.struct([("path", text), ("caption", text)]))
+            if cell is None:
+                stored.append(None)
+                continue
+            record = cell.to_record(sink)
+            if kind is Histogram:
+                stored.append({"values": list(map(float, record["values"])), "bins": record["bins"]})
+                continue
+            details = {name: value for name, value in record.items() if name not in _ELSEWHERE}
+            detailed = detailed or bool(details)
+            text = json.dumps(details) if details else None
+            stored.append({"path": record["path"], "caption": cell.caption, "details": text})
+        arrow = self._arrow
+        if kind is Histogram:
+            numbers = arrow.list_(arrow.float64())
+            type_ = arrow.struct([("values", numbers), ("bins", numbers)])
+        else:
+            names = ["path", "caption"]
+            if detailed or (wanted is not None and "details" in str(wanted.type)):
+                names.append("details")
+            type_ = arrow.struct([(name, arrow.string()) for name in names])
+        if wanted is not None and (
+            wanted.type != type_ or (wanted.metadata or {}).get(_KIND) not in (None, kind.kind.encode())
+        ):
+            raise UsageError(f"column '{column}' is of type {wanted.type}, not {kind.kind}s like these")
+        return arrow.array(stored, type_)
 
     def _write_group(self) -> None:
         from pyarrow import parquet
@@ -138,9 +174,9 @@ class TableWriter:
 
 
 class StoredTable:
-    """A table's file in an artifact, read in place."""
+    """A table's file in an artifact, or among the files of a run, read in place."""
 
-    def __init__(self, artifact: Artifact, path: str) -> None:
+    def __init__(self, artifact: Source, path: str) -> None:
         arrow_module()
         self._artifact = artifact
         self._path = path
@@ -149,11 +185,15 @@ class StoredTable:
             self.rows: int = file.metadata.num_rows
             self._schema = file.schema_arrow
         self.columns: list[str] = self._schema.names
-        self.images = {field.name for field in self._schema if (field.metadata or {}).get(_KIND) == _IMAGE}
+        self.media = {
+            field.name: _KINDS[kind]
+            for field in self._schema
+            if (kind := (field.metadata or {}).get(_KIND)) in _KINDS
+        }
 
     @property
     def schema(self) -> Any:
-        """The columns with their Arrow types; images are of their paths and captions."""
+        """The columns with their Arrow types; media are of their paths, captions and details."""
         return arrow_module().schema([field.remove_metadata() for field in self._schema])
 
     def read(self) -> Any:
@@ -176,17 +216,18 @@ class StoredTable:
                     yield batch.cast(schema)
 
     def cells(self, column: str, array: Any) -> list[Any]:
-        """Return a column of ``read`` or ``batches`` as Python values, images opened."""
+        """Return a column of ``read`` or ``batches`` as Python values, media opened."""
         values = array.to_pylist()
-        return [self._image(value) for value in values] if column in self.images else list(values)
+        kind = self.media.get(column)
+        return list(values) if kind is None else [self._cell(kind, value) for value in values]
 
-    def _image(self, stored: Any) -> Image | None:
+    def _cell(self, kind: type[FileMedia] | type[Histogram], stored: Any) -> Media | None:
         if stored is None:
             return None
         # A path alone is what the first stores have.
-        path, caption = (stored, "") if isinstance(stored, str) else (stored["path"], stored["caption"])
-        with self._artifact.open(path) as stream:
-            return Image(stream.read(), caption=caption or "")
+        record = {"path": stored} if isinstance(stored, str) else dict(stored)
+        record.update(json.loads(record.pop("details", None) or "{}"))
+        return kind.from_record(record, self._artifact)
 
     def _open(self, stream: BinaryIO) -> Any:
         from pyarrow import parquet
@@ -205,19 +246,35 @@ def reading_parquet(place: str) -> Iterator[None]:
         raise UsageError(f"{place} cannot be read as Parquet: {error}") from error
 
 
+def _media_kind(column: str, cells: Any) -> type[FileMedia] | type[Histogram] | None:
+    """Return of what kind the media of a column are, None when they are none. Raises UsageError for two."""
+    if not isinstance(cells, list):
+        return None
+    first = next((cell for cell in cells if isinstance(cell, Media)), None)
+    if first is None:
+        return None
+    kind = next((known for known in _KINDS.values() if isinstance(first, known)), None)
+    if kind is None:
+        raise UsageError(f"column '{column}' holds a {type(first).__name__}, which cannot be a cell")
+    for cell in cells:
+        if cell is not None and not isinstance(cell, kind):
+            raise UsageError(f"column '{column}' mixes {kind.kind}s and {type(cell).__name__}. Use one kind")
+    return kind
+
+
 def is_frame(data: Any) -> bool:
     """Tell whether an object is a table of another library: pandas, Polars, or one that exports Arrow."""
     return hasattr(data, "iloc") or hasattr(data, "to_arrow") or hasattr(data, "__arrow_c_stream__")
 
 
 def frame_columns(frame: Any) -> dict[str, Any]:
-    """Return another library's table as columns: Arrow arrays, or lists where they hold images."""
+    """Return another library's table as columns: Arrow arrays, or lists where they hold media."""
     arrow = arrow_module()
     if hasattr(frame, "iloc"):
         names = [str(name) for name in frame.columns]
         series = [frame.iloc[:, index] for index in range(len(names))]
         cells = [
-            one.tolist() if any(isinstance(cell, Image) for cell in _objects(one)) else array_of(name, one)
+            one.tolist() if any(isinstance(cell, Media) for cell in _objects(one)) else array_of(name, one)
             for name, one in zip(names, series, strict=True)
         ]
     elif isinstance(frame, arrow.RecordBatch | arrow.Table):

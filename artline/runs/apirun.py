@@ -302,6 +302,19 @@ class ApiRun:
             return found
         raise EntryNotFoundError(f"run '{self.id}' has no file '{name}'. List them: art files {self.id}")
 
+    def media(self, key: str, step: int | None = None) -> Any:
+        """Return the media logged under a key, at a step or last: an Image, a Table, …, or a list of them.
+
+        Raises EntryNotFoundError when there are none, or their file is not there any more; IntegrityError
+        when its content is not what was logged.
+        """
+        from artline.runs.media_reading import read_media
+
+        self._refresh()
+        rows = self._store.history(self.record, [key], min_step=step, max_step=step)
+        place = f"run '{self.id}'" + ("" if step is None else f" at step {step}")
+        return read_media(rows, key, place, lambda path: self.file(path).open())
+
     def logged_artifacts(self) -> list[Artifact]:
         """Return the artifact versions it logged, oldest first."""
         return self._store.artifacts.run_artifacts(self.path, "output")

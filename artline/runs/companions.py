@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from artline.runs import notices
+from artline.runs.media import MediaDesk
 from artline.runs.records import File
 from artline.runs.run import Companion, Run
 
@@ -50,6 +51,9 @@ class CodeCapture(Companion):
 def start_companions(run: Run) -> None:
     """Start what the run's settings ask for. They stop in this order: the console last, to miss nothing."""
     settings = run.settings
+    desk = MediaDesk(run)
+    run.queue.take_late = desk.take
+    run.attach(desk)
     if settings.save_code and run.primary:
         run.attach(CodeCapture(run, run.program))
     from artline.runs.system import SystemMetrics

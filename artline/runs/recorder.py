@@ -260,7 +260,7 @@ class Recorder:
                 self._emit(groups, orders)
                 self._record(item[1])
                 continue
-            if self.summary.definitions.synced and plan.stream == "history":
+            if self.summary.definitions.synced and plan.stream == "history" and not plan.apart:
                 item = self._sync(item)
                 plan = item[0]
                 assert plan is not None

@@ -14,6 +14,7 @@ from typing import Any
 
 from artline.errors import UsageError
 from artline.runs import notices
+from artline.runs.late import Late, Place
 from artline.runs.records import HISTORY, Record, Stream
 from artline.runs.values import LONGEST_TEXT, JsonText, flatten_row
 
@@ -30,13 +31,15 @@ _LETTERS: dict[type, str] = {float: "d", int: "q", bool: "?", str: "j", type(Non
 class Plan:
     """Rows of one key set with one type each: what the recorder needs to encode them together."""
 
-    __slots__ = ("cells", "keys", "stream", "texts", "types")
+    __slots__ = ("apart", "cells", "keys", "late", "stream", "texts", "types")
 
     def __init__(self, keys: tuple[str, ...], kinds: tuple[type, ...], stream: Stream = HISTORY) -> None:
         self.keys = keys
-        self.types = "".join(_LETTERS[kind] for kind in kinds)
+        self.types = "".join(_LETTERS.get(kind, "j") for kind in kinds)
         self.stream = stream
-        self.texts = tuple(n for n, letter in enumerate(self.types) if letter == "j")
+        self.late = tuple(n for n, kind in enumerate(kinds) if issubclass(kind, Late))
+        self.texts = tuple(n for n, letter in enumerate(self.types) if letter == "j" and n not in self.late)
+        self.apart = False  # rows that follow theirs, and get no step metrics of their own
         self.cells = len(keys) + 4
 
 
@@ -62,12 +65,14 @@ class RowQueue:
         self._lock = threading.RLock()
         self._plans: dict[tuple[Any, ...], Plan] = {}
         self._plan_cells = 0
+        self._followers: dict[str, Plan] = {}
         self._pending: tuple[Plan, int, float, tuple[Any, ...]] | None = None
         self._pending_since = 0.0
         self._open_step: int | None = None  # of a row that was written early: its step may go on
         self._waited = 0.0
         self._cut = False
         self._closed: Callable[[], None] | None = None
+        self.take_late: Callable[[list[Late]], None] | None = None  # who finds out what late values are
 
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
         """Queue one row, or part of one; see Run.log."""
@@ -81,6 +86,10 @@ class RowQueue:
                 self._closed()
                 return
             plan, values = self._plan(data)
+            if plan.late and self.take_late is not None:
+                self.take_late([values[n] for n in plan.late])
+                self._step(plan, self._measure(plan, values), step, commit)
+                return
         if plan.texts:
             values = self._measure(plan, values)
         if step is None and commit is not False and self._pending is None and self._open_step is None:
@@ -102,6 +111,17 @@ class RowQueue:
             return
         self.items.append((None, record, 0.0, None))
         self._cells += 16
+
+    def follow(self, place: Place, text: JsonText) -> None:
+        """Queue a value of an earlier row, now that it is known."""
+        key, step, at = place
+        plan = self._followers.get(key)
+        if plan is None:
+            if len(self._followers) > KNOWN_CELLS // 5:
+                self._followers.clear()
+            plan = self._followers[key] = Plan((key,), (JsonText,))
+            plan.apart = True
+        self.items.append((plan, step, at, (text,)))
 
     def put_row(self, plan: Plan, step: int, values: tuple[Any, ...]) -> None:
         """Queue a row whose plan the caller keeps itself, as the system sampler does."""
@@ -199,6 +219,14 @@ class RowQueue:
 
     def _emit(self, row: tuple[Plan, int, float, tuple[Any, ...]]) -> None:
         self.rows += 1
+        plan, at, when, values = row
+        if plan.late:
+            rest = dict(zip(plan.keys, values, strict=True))
+            for n in plan.late:
+                rest.pop(plan.keys[n]).place((plan.keys[n], at, when), self.follow)
+            if not rest:
+                return
+            row = (self._known(rest), at, when, tuple(rest.values()))
         self.items.append(row)
         self._cells += row[0].cells
 

@@ -36,6 +36,8 @@ FINISH_TIMEOUT = 60.0  # seconds finish may take at the very most
 class Companion:
     """Something that works beside a run in the background and is stopped, in order, when the run ends."""
 
+    patience = 10.0  # seconds that it may take to stop
+
     def stop(self, timeout: float) -> None:
         """Stop within about ``timeout`` seconds. Idempotent; never raises."""
 
@@ -225,7 +227,7 @@ class Run(RunArtifacts, RunNames, RunWatch):
         return self._queue.rows
 
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-        """Log a row: a dict of names to numbers, texts, booleans, None or lists; nested dicts are dotted.
+        """Log a row: a dict of names to numbers, texts, booleans, None, lists or media; nested are dotted.
 
         Without ``step`` the row is complete and takes the next step. With ``step``, or ``commit=False``,
         values add to the row of that step, which is complete when another step begins. A step lower than
@@ -317,7 +319,7 @@ class Run(RunArtifacts, RunNames, RunWatch):
         """Stop what works beside the run; return the interruption (a second Ctrl-C) that cut this short."""
         impatience: BaseException | None = None
         for companion in self._companions:
-            left = 10.0 if impatience is None else 1.0
+            left = companion.patience if impatience is None else 1.0
             try:
                 companion.stop(max(0.1, min(left, deadline - time.monotonic())))
             except BaseException as error:  # noqa: BLE001  # raised again once the run is safe

@@ -31,7 +31,7 @@ class JsonText(str):
 
 
 def flatten_row(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with dotted keys whose values are float, int, bool, str, None or JsonText.
+    """Return a row with dotted keys whose values are float, int, bool, str, None, JsonText or Late.
 
     Raises UsageError that names the key of what cannot be logged.
     """
@@ -57,6 +57,12 @@ def _flatten(row: dict[str, Any], key: str, value: Any, depth: int) -> None:
     value = value if type(value) is JsonText else plain_number(value)
     if value is None or type(value) in (float, int, bool, str, JsonText):
         row[key] = value
+        return
+    from artline.runs.media import loggable
+
+    media = loggable(key, value)
+    if media is not None:
+        row[key] = media
     elif isinstance(value, (list, tuple)) or hasattr(value, "tolist"):
         row[key] = JsonText(json.dumps(to_json(value, f"log: '{key}'"), separators=(",", ":")))
         if len(row[key]) > LONGEST_TEXT:
@@ -68,7 +74,7 @@ def _flatten(row: dict[str, Any], key: str, value: Any, depth: int) -> None:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise UsageError(
             f"log: '{key}' is a {kind}, which cannot be logged. Log numbers, texts, booleans, None, or "
-            "lists of them; put tables, images and files into an artifact (Artifact.add, Artifact.add_file)"
+            "lists of them, or media (Image, Audio, Table, …); put files into an artifact (Artifact.add_file)"
         )
 
 
