@@ -11,11 +11,8 @@ from __future__ import annotations
 import json
 import os
 import struct
-import sys
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +20,7 @@ import xxhash
 
 from artline.errors import IntegrityError, StoreTooNewError
 from artline.runs import records
+from artline.runs.journal_rows import ROWS_HEADER, decode_rows, split_rows
 from artline.runs.records import Record, Rows
 
 __all__ = [
@@ -40,12 +38,13 @@ VERSION = 1
 FILE_HEADER = struct.Struct("<8sII")  # magic, version, reserved
 FRAME_HEADER = struct.Struct("<IBBHQQ")  # payload length, type, flags, reserved, sequence, checksum
 HEADED = struct.Struct("<IBBHQ")  # the part of a frame header that the checksum covers
-ROWS_HEADER = struct.Struct("<QQIB3x")  # offset of the schema frame, first order, rows, order layout
 CONSOLE_HEADER = struct.Struct("<Bd")  # stream, time
 SCHEMA_ENTRY = struct.Struct("<II")
 
 MAX_PAYLOAD = 64 * 1024 * 1024
 ROWS_IN_FRAME = 4096
+PIECE = 1 << 20  # bytes written by one call, about
+ABOVE = 4  # folders above a journal's own that a store may have made: project, journal, root, what it lies in
 KNOWN_SCHEMA_KEYS = 200_000  # names a writer remembers before it starts its schema table anew
 
 START, UPDATE, CONFIG, DEFINE, SCHEMA, ROWS, SUMMARY, CONSOLE, FILE, EDGE, HEARTBEAT, FINISH = range(1, 13)
@@ -66,7 +65,6 @@ _JSON_TYPES: dict[type, int] = {
 _CLASSES = {number: cls for cls, number in _JSON_TYPES.items()}
 _STREAMS: tuple[records.Stream, ...] = (records.HISTORY, records.SYSTEM)
 _CONSOLES: tuple[Any, ...] = ("stdout", "stderr")
-_SWAP = sys.byteorder == "big"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +146,8 @@ class JournalWriter:
         Raises OverflowError for an integer outside 64 bits; nothing of the frame is kept then.
         """
         most = max(1, min(ROWS_IN_FRAME, MAX_PAYLOAD // 4 // (24 + 8 * len(types))))
-        frames = list(_split_rows(types, steps, times, columns, orders, most))
+        largest = MAX_PAYLOAD - ROWS_HEADER.size
+        frames = list(split_rows(types, steps, times, columns, orders, most, largest))
         for first, count, layout, payload in frames:
             head = ROWS_HEADER.pack(self._schema(stream, keys, types), first, count, layout)
             self._frame(ROWS, head + payload)
@@ -163,26 +162,50 @@ class JournalWriter:
         if self._torn:
             os.ftruncate(self._fd, self._written)
             self._torn = False
+        if len(self._parts) > 1:
+            self._parts = list(_joined(self._parts))
         while self._parts:
-            data = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
-            self._parts = [data]
             self._torn = True
-            view = memoryview(data)
+            view = memoryview(self._parts[0])
             at = self._written
             while view:
-                count = os.pwrite(self._fd, view[: 1 << 24], at)
+                count = os.pwrite(self._fd, view, at)
                 at += count
                 view = view[count:]
             self._torn = False
             self._written = at
-            self._parts = self._parts[1:]
+            del self._parts[0]
             self._unsynced = True
         if fsync and self._unsynced:
             os.fsync(self._fd)
-            self._unsynced = False
             if not self._folder_synced:
-                sync_folder(self.path.parent)
+                sync_folders(self.path.parent)
                 self._folder_synced = True
+            self._unsynced = False
+
+    def sync_later(self) -> Callable[[], None] | None:
+        """Return what makes durable all that is written by now, for another thread to call; None if it is.
+
+        It raises OSError, and ``doubt`` then has the next ``flush`` with ``fsync`` try again.
+        """
+        if not self._unsynced:
+            return None
+        fd, folder = os.dup(self._fd), None if self._folder_synced else self.path.parent
+        self._unsynced, self._folder_synced = False, True
+
+        def sync() -> None:
+            try:
+                os.fsync(fd)
+                if folder is not None:
+                    sync_folders(folder)
+            finally:
+                os.close(fd)
+
+        return sync
+
+    def doubt(self) -> None:
+        """Take nothing written so far for durable."""
+        self._unsynced, self._folder_synced = True, False
 
     def lost(self) -> bool:
         """Return whether the file was deleted or replaced under its name."""
@@ -198,16 +221,9 @@ class JournalWriter:
         Raises OSError and changes nothing when that is not possible.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        fd = os.open(draft, flags, 0o644)
+        fd = self._copy(draft)
         try:
-            at = 0
-            while at < self._written:
-                data = os.pread(self._fd, min(1 << 20, self._written - at), at)
-                if not data:
-                    raise OSError(5, "the deleted journal cannot be read back", str(self.path))
-                at += os.pwrite(fd, data, at)
             os.replace(draft, self.path)
         except OSError:
             os.close(fd)
@@ -215,7 +231,45 @@ class JournalWriter:
             raise
         os.close(self._fd)
         self._fd = fd
-        self._unsynced, self._folder_synced = True, False
+        self.doubt()
+
+    def copy_to(self, path: Path) -> None:
+        """Write the whole journal, with what is pending, to a new file, durably; this one stays as it is.
+
+        Raises OSError, and leaves no file then.
+        """
+        fd = self._copy(path)
+        try:
+            at = self._written
+            for part in self._parts:
+                view = memoryview(part)
+                while view:
+                    count = os.pwrite(fd, view, at)
+                    at += count
+                    view = view[count:]
+            os.fsync(fd)
+            sync_folders(path.parent)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(fd)
+
+    def _copy(self, path: Path) -> int:
+        """Write what the file holds to a new one and return that, open; nothing is left of one that fails."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            at = 0
+            while at < self._written:
+                data = os.pread(self._fd, min(1 << 20, self._written - at), at)
+                if not data:
+                    raise OSError(5, "the journal cannot be read back", str(self.path))
+                at += os.pwrite(fd, data, at)
+        except OSError:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        return fd
 
     def close(self) -> None:
         """Close the file without writing what is pending. Idempotent."""
@@ -352,7 +406,7 @@ class JournalReader:
             if frame is None or frame[0] != SCHEMA:
                 raise ValueError(f"there is no schema at offset {offset}")
             schema = self._learn(offset, frame[2])
-        return _decode_rows(schema, first, count, layout, payload)
+        return decode_rows(schema, first, count, layout, payload)
 
     def _learn(self, offset: int, payload: bytes) -> tuple[records.Stream, tuple[str, ...], str]:
         fields = json.loads(payload)
@@ -374,122 +428,28 @@ def encode_json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable, where the system can."""
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def sync_folders(folder: Path) -> None:
+    """Make the names in a folder durable, and its own, up to the folder that a store's root lies in."""
+    for place in (folder, *folder.parents[:ABOVE]):
+        try:
+            fd = os.open(place, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        except PermissionError:  # nobody who may not look into it made anything there
+            continue
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
-def _contiguous(orders: Sequence[int]) -> bool:
-    return orders[-1] - orders[0] == len(orders) - 1
-
-
-def _numbers(code: str, values: Iterable[Any]) -> bytes:
-    packed = array(code, values)
-    if _SWAP:
-        packed.byteswap()
-    return packed.tobytes()
-
-
-def _split_rows(
-    types: str,
-    steps: Sequence[int],
-    times: Sequence[float],
-    columns: Sequence[Sequence[Any]],
-    orders: Sequence[int],
-    most: int,
-) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield (first order, rows, order layout, rest of the payload) for frames of at most ``most`` rows."""
-    count = len(steps)
-    if count > most:
-        for low in range(0, count, most):
-            cut = slice(low, low + most)
-            part = [column[cut] for column in columns]
-            yield from _split_rows(types, steps[cut], times[cut], part, orders[cut], most)
-        return
-    payload = _encode_rows(types, steps, times, columns, orders)
-    if len(payload) > MAX_PAYLOAD - ROWS_HEADER.size and count > 1:  # long texts
-        yield from _split_rows(types, steps, times, columns, orders, count // 2)
-    else:
-        yield orders[0], count, 0 if _contiguous(orders) else 1, payload
-
-
-def _encode_rows(
-    types: str,
-    steps: Sequence[int],
-    times: Sequence[float],
-    columns: Sequence[Sequence[Any]],
-    orders: Sequence[int],
-) -> bytes:
-    parts = []
-    if not _contiguous(orders):
-        first = orders[0]
-        parts.append(_numbers("Q", [order - first for order in orders]))
-    parts += [_numbers("q", steps), _numbers("d", times)]
-    if types == "d" * len(types) and len(steps) == 1:  # the common single row: one array, not one a column
-        parts.append(_numbers("d", chain.from_iterable(columns)))
-        return b"".join(parts)
-    for letter, column in zip(types, columns, strict=True):
-        if letter == "j":
-            texts = [text.encode("ascii") for text in column]
-            parts.append(_numbers("Q", map(len, texts)))
-            parts += texts
-        elif letter == "?":
-            parts.append(bytes(column))
-        else:
-            parts.append(_numbers(letter, column))
-    return b"".join(parts)
-
-
-def _decode_rows(
-    schema: tuple[records.Stream, tuple[str, ...], str], first: int, count: int, layout: int, payload: bytes
-) -> Rows:
-    stream, keys, types = schema
-    view = memoryview(payload)
-    at = ROWS_HEADER.size
-
-    def numbers(code: str) -> Any:
-        nonlocal at
-        values = array(code)
-        values.frombytes(view[at : at + 8 * count])
-        if len(values) != count:
-            raise ValueError("the frame ends inside a column")
-        if _SWAP:
-            values.byteswap()
-        at += 8 * count
-        return values
-
-    def flags() -> list[bool]:
-        nonlocal at
-        values = [byte != 0 for byte in view[at : at + count]]
-        if len(values) != count:
-            raise ValueError("the frame ends inside a column")
-        at += count
-        return values
-
-    def texts() -> list[str]:
-        nonlocal at
-        values = []
-        for length in numbers("Q"):
-            values.append(str(view[at : at + length], "ascii"))
-            at += length
-        return values
-
-    readers: dict[str, Callable[[], Any]] = {
-        "d": lambda: numbers("d"),
-        "q": lambda: numbers("q"),
-        "?": flags,
-        "j": texts,
-    }
-    orders: Sequence[int] = range(first, first + count)
-    if layout == 1:
-        orders = [first + delta for delta in numbers("Q")]
-    steps = numbers("q")
-    times = numbers("d")
-    columns = [readers[letter]() for letter in types]
-    if at != len(payload):
-        raise ValueError(f"{len(payload) - at} bytes follow the last column")
-    return Rows(stream, keys, types, steps, times, columns, orders)
+def _joined(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in pieces of about a MiB: what is that large already is not copied."""
+    group: list[bytes] = []
+    size = 0
+    for part in parts:
+        group.append(part)
+        size += len(part)
+        if size >= PIECE:
+            yield b"".join(group)
+            group, size = [], 0
+    if group:
+        yield b"".join(group)

@@ -1,9 +1,11 @@
 """The recorder: one background thread a run that encodes what was queued and writes it to the journal.
 
-It wakes once per flush interval, or earlier when much is queued. A journal that cannot be written costs a
-warning, never the training: what is encoded waits in memory up to a limit and is tried again each interval;
-beyond the limit rows are dropped, counted, and the count told. ``fsync`` runs every ``FSYNC_INTERVAL``
-seconds while there is something new, before an artifact is committed, and at the end.
+It wakes twice per flush interval, so that nothing waits for a whole one, or earlier when much is queued. A
+journal that cannot be written costs a warning, never the training: what is encoded waits in memory up to a
+limit and is tried again each time; beyond the limit rows are dropped, counted, and the count told, and of
+config, summary and description only the latest values are kept. ``fsync`` runs every ``FSYNC_INTERVAL``
+seconds while there is something new, in a thread of its own so that a slow disk holds up nothing else, before
+an artifact is committed, and at the end. What cannot be written even then goes to a temporary folder.
 """
 
 from __future__ import annotations
@@ -20,15 +22,17 @@ from typing import Any
 from artline.runs import notices
 from artline.runs.definitions import Definition, SummaryBuilder
 from artline.runs.journal import JournalWriter
-from artline.runs.records import Config, Console, Define, Finish, Heartbeat, Record, Start, Summary
+from artline.runs.records import Config, Console, Define, Finish, Heartbeat, Record, Start, Summary, Update
 from artline.runs.rows import Item, Plan, RowQueue
 from artline.runs.values import json_text
 
 __all__ = ["FSYNC_INTERVAL", "MOST_PENDING", "Recorder"]
 
 FSYNC_INTERVAL = 15.0  # seconds
-MOST_PENDING = 32 * 1024 * 1024  # bytes encoded and unwritten beyond which new records are dropped
+MOST_PENDING = 32 * 1024 * 1024  # bytes encoded and unwritten beyond which rows are dropped; twice that: all
+MOST_LATE = 100_000  # keys of config, summary and description whose latest values wait beyond that
 PATIENCE = 30.0  # seconds that a reader of the summary waits for a thread that hangs
+SILENCE = 60.0  # seconds after a warning of trouble before the next
 
 _LARGEST = 2**63
 
@@ -40,7 +44,10 @@ class _Request:
 
     def __init__(self, fsync: bool) -> None:
         self.fsync = fsync
-        self.done = threading.Event()
+        # Held until it is done. No Event: a signal may come while the waiting thread has that one's lock, and
+        # what handles the signal may wait for the recorder, which could not set it.
+        self.done = threading.Lock()
+        self.done.acquire()
 
 
 class Recorder:
@@ -76,7 +83,11 @@ class Recorder:
         self._extended_plans: dict[tuple[Any, ...], Plan] = {}
         self._trouble = ""
         self._told = False
+        self._silent_until = 0.0
         self._lost = 0
+        self._late: dict[type[Config | Summary | Update], tuple[dict[str, Any], set[str]]] = {}
+        self._syncing = False
+        self._sync_failed = False
         self._last_beat = self._last_fsync = time.monotonic()
         self._bell = threading.Lock()  # held: nothing to do; released by wake(). Safe in signal handlers.
         self._bell.acquire()
@@ -152,14 +163,14 @@ class Recorder:
         deadline = time.monotonic() + timeout
         while not self._closed and self._thread.is_alive() and time.monotonic() < deadline:
             self.wake()
-            if request.done.wait(1.0):
+            if request.done.acquire(timeout=1.0):
                 return
 
     def _loop(self) -> None:
         # Everything but the queue belongs to this thread alone: an exception or a signal that interrupts
         # another thread anywhere leaves nothing half done.
         while not self._closed:
-            self._bell.acquire(timeout=self._flush_interval)
+            self._bell.acquire(timeout=self._flush_interval / 2)
             last = self._last_record
             requests = [self._requests.popleft() for _ in range(len(self._requests))]
             try:
@@ -167,7 +178,7 @@ class Recorder:
             except Exception as error:  # noqa: BLE001  # whatever it is, the training goes on
                 self._tell(f"{type(error).__name__}: {error}")
             for request in requests:
-                request.done.set()
+                request.done.release()
             if last is not None:
                 self._latest = self.summary.values()
                 self._closed = True
@@ -176,7 +187,7 @@ class Recorder:
     def _turn(self, last: Finish | None, fsync: bool, summarise: bool) -> None:
         """Take in and write what is queued; with ``last`` also the end."""
         if last is None:
-            self.queue.commit(older_than=self._flush_interval / 2)
+            self.queue.commit(older_than=self._flush_interval / 4)
         try:
             self._absorb(final=last is not None)
         except Exception as error:  # noqa: BLE001  # the end must be written whatever else is wrong
@@ -190,13 +201,46 @@ class Recorder:
             self._last_beat = now
             self._writer.append(Heartbeat(time.time()))
         due = now - self._last_fsync >= FSYNC_INTERVAL
-        self._write(fsync=fsync or due or last is not None)
+        if self._sync_failed:
+            self._sync_failed = False
+            self._writer.doubt()
+            fsync = True
+        self._write(fsync=fsync or (due and bool(self._trouble)) or last is not None)
         if last is not None:
-            self._complete = not self._trouble
-            if self._trouble:
-                notices.warn(
-                    f"{self._label}: its end could not be written to {self._writer.path}: {self._trouble}"
-                )
+            self._complete = not self._trouble or self._rescue()
+        elif due and not self._trouble:
+            self._sync_aside(now)
+
+    def _sync_aside(self, now: float) -> None:
+        """Have another thread make durable what is written, unless the last one still does."""
+        if self._syncing:
+            return
+        sync = self._writer.sync_later()
+        self._last_fsync = now
+        if sync is not None:
+            self._syncing = True
+            threading.Thread(target=self._sync_now, args=(sync,), name="artline-sync", daemon=True).start()
+
+    def _sync_now(self, sync: Callable[[], None]) -> None:
+        try:
+            sync()
+        except OSError:
+            self._sync_failed = True  # tried again, and told, by the recorder
+        self._syncing = False
+
+    def _rescue(self) -> bool:
+        """Write a journal that cannot be completed where it is to a temporary folder, whole; tell where."""
+        import tempfile
+
+        reason = f"its end could not be written to {self._writer.path}: {self._trouble}"
+        try:
+            place = Path(tempfile.mkdtemp(prefix="artline-rescued-")) / self._writer.path.name
+            self._writer.copy_to(place)
+        except OSError as error:
+            notices.warn(f"{self._label}: {reason}; nor elsewhere: {error.strerror or error}")
+            return False
+        notices.warn(f"{self._label}: {reason}. All of it is in {place}. Bring it in later: art sync {place}")
+        return True
 
     def _write(self, *, fsync: bool) -> None:
         """Write what is encoded; on failure keep it for the next try and tell the person once."""
@@ -213,14 +257,18 @@ class Recorder:
         if self._trouble:
             self._trouble = ""
             lost = f"; {self._lost:,} records did not fit into memory and are lost" if self._lost else ""
-            notices.warn(f"{self._label}: writing {self._writer.path} works again{lost}")
+            if self._told or lost:
+                notices.warn(f"{self._label}: writing {self._writer.path} works again{lost}")
             self._lost = 0
             self._told = False
 
     def _tell(self, trouble: str) -> None:
+        """Remember that something is wrong, and say so: once, not each time if it comes and goes."""
         self._trouble = trouble
-        if not self._told:
+        now = time.monotonic()
+        if not self._told and now >= self._silent_until:
             self._told = True
+            self._silent_until = now + SILENCE
             notices.warn(
                 f"{self._label}: cannot write {self._writer.path}: {trouble}. The program goes on; up to "
                 f"{MOST_PENDING >> 20} MiB wait in memory and are written when it works again"
@@ -229,6 +277,8 @@ class Recorder:
     def _absorb(self, *, final: bool = False) -> None:
         """Encode everything queued, in order."""
         items = self.queue.take()
+        if self._late and (final or self._writer.pending <= MOST_PENDING):
+            self._append_late()
         if self.queue.dropped:
             dropped, self.queue.dropped = self.queue.dropped, 0
             notices.warn(
@@ -312,12 +362,38 @@ class Recorder:
             self._synced_plans.clear()
         elif isinstance(record, Summary):
             self.summary.assign(record.values, record.removed)
-        if isinstance(record, (Define, Summary, Config)) or self._writer.pending <= MOST_PENDING:
-            try:
-                self._writer.append(record)
-            except (OverflowError, TypeError, ValueError) as error:  # too large, or no JSON
-                kind = type(record).__name__.lower()
-                notices.warn(f"{self._label}: one {kind} record cannot be kept: {error}")
+        if self._writer.pending > MOST_PENDING and not isinstance(record, Finish):
+            if isinstance(record, (Config, Summary, Update)):
+                self._keep_latest(record)
+                return
+            if self._writer.pending > 2 * MOST_PENDING:
+                self._lost += 1
+                return
+        self._append(record)
+
+    def _append(self, record: Record) -> None:
+        try:
+            self._writer.append(record)
+        except (OverflowError, TypeError, ValueError) as error:  # too large, or no JSON
+            kind = type(record).__name__.lower()
+            notices.warn(f"{self._label}: one {kind} record cannot be kept: {error}")
+
+    def _keep_latest(self, record: Config | Summary | Update) -> None:
+        """Keep only the latest values of what changes again and again while nothing can be written."""
+        values, removed = self._late.setdefault(type(record), ({}, set()))
+        for name in () if isinstance(record, Update) else record.removed:
+            values.pop(name, None)
+            removed.add(name)
+        for name, value in record.values.items():
+            if name in values or len(values) < MOST_LATE:
+                values[name] = value
+            else:
+                self._lost += 1
+
+    def _append_late(self) -> None:
+        late, self._late = self._late, {}
+        for kind, (values, removed) in late.items():
+            self._append(Update(values) if kind is Update else kind(values, sorted(removed)))  # type: ignore[call-arg]  # both others have two
 
     def _sync(self, item: Item) -> Item:
         """Add to a row the step metrics it lacks, with the values logged last (``step_sync``)."""
