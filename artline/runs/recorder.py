@@ -201,11 +201,7 @@ class Recorder:
             self._last_beat = now
             self._writer.append(Heartbeat(time.time()))
         due = now - self._last_fsync >= FSYNC_INTERVAL
-        if self._sync_failed:
-            self._sync_failed = False
-            self._writer.doubt()
-            fsync = True
-        self._write(fsync=fsync or (due and bool(self._trouble)) or last is not None)
+        self._write(fsync=fsync or self._sync_failed or (due and bool(self._trouble)) or last is not None)
         if last is not None:
             self._complete = not self._trouble or self._rescue()
         elif due and not self._trouble:
@@ -245,6 +241,10 @@ class Recorder:
     def _write(self, *, fsync: bool) -> None:
         """Write what is encoded; on failure keep it for the next try and tell the person once."""
         try:
+            # In this order: the other thread says that it failed before it says that it is done.
+            if fsync and (self._syncing or self._sync_failed):
+                self._sync_failed = False
+                self._writer.doubt()
             if self._writer.lost():
                 self._writer.restore()
                 notices.warn(f"{self._label}: its journal was deleted; wrote it again as {self._writer.path}")

@@ -1,4 +1,4 @@
-"""Run the proofs for as long as asked: ``python -m proof [decoders|stores|model|powerloss|syscalls ...]``."""
+"""Run the proofs for as long as asked: ``python -m proof [decoders|stores|model|powerloss|… ...]``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MEMORY = 6 << 30  # what input may make the process take, threads' stacks and mapped files included
-PARTS = ("decoders", "stores", "model", "powerloss", "syscalls")
+PARTS = ("decoders", "stores", "model", "powerloss", "syscalls", "kills", "journals")
 
 
 def decoders(seed: int, end: float, scratch: Path) -> str:
@@ -113,6 +113,37 @@ def syscalls(seed: int, end: float, scratch: Path) -> str:
         shutil.rmtree(folder)
         runs += 1
     return f"{runs:,} workloads with failing calls, {refused:,} operations refused"
+
+
+def kills(seed: int, end: float, scratch: Path) -> str:
+    """Kill trainings."""
+    from artline.runs.store import RunStore
+    from artline.settings import load_settings
+    from proof.kills import batch
+
+    source = random.Random(seed)
+    store = RunStore.open(load_settings(root=scratch / "store"))
+    states: dict[str, int] = {}
+    while time.monotonic() < end:
+        for state, count in batch(store, source, count=20, at_once=4, interval=0.5).items():
+            states[state] = states.get(state, 0) + count
+    each = ", ".join(f"{count} {state or 'not begun'}" for state, count in sorted(states.items()))
+    return f"{sum(states.values()):,} trainings killed ({each})"
+
+
+def journals(seed: int, end: float, scratch: Path) -> str:
+    """Record runs, and cut the power at random moments of them."""
+    from proof import journal_loss, powerloss
+
+    recordings = failures = 0
+    while time.monotonic() < end:
+        recording = journal_loss.make(scratch / f"{recordings}", seed + recordings)
+        chosen = powerloss.choose(random.Random(seed + recordings), powerloss.moments(recording), 100)
+        journal_loss.fail(recording, chosen, scratch / "left")
+        recordings += 1
+        failures += len(chosen)
+        shutil.rmtree(scratch, ignore_errors=True)
+    return f"{failures:,} power failures in {recordings * 3:,} runs"
 
 
 def main() -> int:

@@ -19,17 +19,22 @@ from proof import load
 
 @dataclass(frozen=True)
 class Case:
-    """One training: killed so many seconds after its start, unless it ends by itself before."""
+    """One training: killed so many seconds after it began to log, unless it ends by itself before.
+
+    If ``early``, so many seconds after the start of the process.
+    """
 
     seed: int
     interval: float
     seconds: float
     kill_after: float
+    early: bool
 
     @classmethod
     def choose(cls, source: random.Random, interval: float) -> Case:
         seconds = 0.5 + source.random() * 3
-        return cls(source.getrandbits(32), interval, seconds, source.random() * (seconds + 0.7))
+        kill_after = source.random() * (seconds + 0.3)
+        return cls(source.getrandbits(32), interval, seconds, kill_after, source.random() < 0.1)
 
 
 class Training:
@@ -49,16 +54,23 @@ class Training:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.due = time.monotonic() + case.kill_after
+        self._due = time.monotonic() + case.kill_after if case.early else 0.0
         self.killed_at: float | None = None
 
-    def kill(self) -> None:
-        """Kill it at its moment; it may have ended before."""
-        try:
-            self._process.wait(max(0.0, self.due - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.killed_at = time.monotonic()
+    def kill_if_due(self) -> bool:
+        """Kill it if its moment has come; tell whether it is dead, maybe by itself."""
+        now = time.monotonic()
+        if not self._due:
+            begun = struct.unpack("<d", os.pread(self._board.fileno(), 8, 0))[0]
+            self._due = begun + self.case.kill_after if begun else 0.0
+        if self._due and now >= self._due:
+            self.killed_at = now
             self._process.kill()
+            return True
+        return self._process.poll() is not None
+
+    def end(self) -> None:
+        """Wait for its death, and look at what it said."""
         said = self._process.communicate()[1]
         if self._process.returncode == 0:
             self.killed_at = None  # it ended at that very moment
@@ -116,8 +128,11 @@ def batch(
         cases = [Case.choose(source, interval) for _ in range(min(count, at_once))]
         trainings = [Training(store.settings.root, f"r{source.getrandbits(48):x}", case) for case in cases]
         count -= len(trainings)
-        for training in sorted(trainings, key=lambda one: one.due):
-            training.kill()
+        alive = trainings
+        while alive := [training for training in alive if not training.kill_if_due()]:
+            time.sleep(0.002)
+        for training in trainings:
+            training.end()
         for _ in range(2):  # taking in is idempotent
             store.ingest()
         for training in trainings:
