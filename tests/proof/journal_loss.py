@@ -49,7 +49,7 @@ def fail(recording: Recording, failures: Iterable[Failure], target: Path) -> Non
         try:
             verify(target, disk)
         except Exception as error:
-            raise AssertionError(f"{failure}: {disk.said}") from error
+            raise AssertionError(f"{failure}: {disk.said}: {error!r}") from error
 
 
 def verify(root: Path, disk: Disk) -> None:
