@@ -12,7 +12,7 @@ import json
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -387,10 +387,10 @@ class JournalReader:
         cls = _CLASSES.get(kind)
         if cls is None:
             return None
-        fields = json.loads(payload)
+        values = _known(cls, json.loads(payload))
         if cls is records.Start:
-            fields["process"] = records.Process(**fields["process"])
-        record: Record = cls(**fields)
+            values["process"] = records.Process(**_known(records.Process, values["process"]))
+        record: Record = cls(**values)
         return record
 
     def _rows(self, file: BinaryIO, payload: bytes) -> Rows:
@@ -421,6 +421,14 @@ class JournalReader:
 def read_journal(path: str | os.PathLike[str], offset: int = 0, seq: int | None = None) -> Iterator[Frame]:
     """Yield the whole frames of a journal from ``offset`` (0, or a Frame's ``end``); see JournalReader."""
     return iter(JournalReader(path, offset, seq))
+
+
+def _known(cls: type[Record | records.Process], values: Any) -> dict[str, Any]:
+    """Return the fields that this version knows: a later one may write more."""
+    if not isinstance(values, dict):
+        raise TypeError(f"{cls.__name__} is no object")
+    names = {field.name for field in fields(cls)}
+    return values if names.issuperset(values) else {name: values[name] for name in names & values.keys()}
 
 
 def encode_json(value: Any) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,15 +42,17 @@ def make(folder: Path, seed: int) -> Recording:
 def fail(recording: Recording, failures: Iterable[Failure], target: Path) -> None:
     """Cut the power at each of these moments (in order), and check what is left in ``target``."""
     disk, done = recording.disk(), 0
-    for failure in failures:
+    for number, failure in enumerate(failures):
         for call in recording.calls[done : failure.moment]:
             disk.apply(call)
         done = failure.moment
-        disk.leave(target, random.Random(failure.seed), failure.mode)
+        place = target / str(number)  # another each time: a process knows the catalogs that it has opened
+        disk.leave(place, random.Random(failure.seed), failure.mode)
         try:
-            verify(target, disk)
+            verify(place, disk)
         except Exception as error:
             raise AssertionError(f"{failure}: {disk.said}: {error!r}") from error
+        shutil.rmtree(place)
 
 
 def verify(root: Path, disk: Disk) -> None:

@@ -209,6 +209,28 @@ def test_unknown_frame_types_are_passed_over_but_counted(tmp_path: Path) -> None
     ]
 
 
+def test_fields_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
+    process = {"pid": 1, "started": 2, "boot_id": "", "pid_namespace": "", "host": "h", "later": 1}
+    start = {
+        "entity": "e",
+        "project": "p",
+        "run_id": "r",
+        "writer": "w",
+        "attempt": 1,
+        "time": 0.0,
+        "info": {},
+    }
+    writer = JournalWriter(tmp_path / "j")
+    writer._frame(journal.START, journal.encode_json({**start, "process": process, "later": [1]}))
+    writer._frame(journal.HEARTBEAT, journal.encode_json({"time": 1.0, "mood": "good"}))
+    writer.flush()
+    writer.close()
+    first, second = [frame.record for frame in read_journal(tmp_path / "j")]
+    assert isinstance(first, records.Start)
+    assert first.process.host == "h"
+    assert second == records.Heartbeat(1.0)
+
+
 def test_foreign_and_newer_files_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "j"
     path.write_bytes(b"not a journal at all")
