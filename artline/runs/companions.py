@@ -51,6 +51,7 @@ class CodeCapture(Companion):
 def start_companions(run: Run) -> None:
     """Start what the run's settings ask for. They stop in this order: the console last, to miss nothing."""
     settings = run.settings
+    run.keep_folder()
     desk = MediaDesk(run)
     run.queue.take_late = desk.take
     run.attach(desk)

@@ -25,7 +25,7 @@ from artline.runs import notices
 from artline.runs.records import Console
 from artline.runs.run import Companion
 
-__all__ = ["ConsoleCapture", "Tap"]
+__all__ = ["ConsoleCapture", "Tap", "inheritable"]
 
 Name = Literal["stdout", "stderr"]
 
@@ -323,7 +323,7 @@ class ConsoleCapture(Companion):
             for fd in (self._lifeline[0], *tap.guarded()):
                 high.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH))
             actions += [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(high, start=3)]
-            actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd > 7]
+            actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in inheritable() if fd > 7]
             self._helpers.append(
                 os.posix_spawn(
                     "/bin/sh",
@@ -381,7 +381,8 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def _inheritable() -> list[int]:
+def inheritable() -> list[int]:
+    """Return the descriptors that a program started from here would get."""
     try:
         names = os.listdir("/proc/self/fd")
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from artline.artifacts.current import set_current_settings
 from artline.errors import UsageError
@@ -33,7 +33,9 @@ __all__ = [
     "log_artifact",
     "mark_preempting",
     "open_runs",
+    "restore",
     "run",
+    "save",
     "summary",
     "unwatch",
     "upsert_artifact",
@@ -169,6 +171,30 @@ def watch(
 def unwatch(models: Any = None) -> None:
     """Stop watching some models, or all; see Run.unwatch."""
     _require("unwatch").unwatch(models)
+
+
+def save(
+    glob_str: str | os.PathLike[str],
+    base_path: str | os.PathLike[str] | None = None,
+    policy: Literal["live", "now", "end"] = "live",
+) -> list[str]:
+    """Keep files with the run in progress; see Run.save."""
+    return _require("save").save(glob_str, base_path, policy)
+
+
+def restore(
+    name: str,
+    run_path: str | None = None,
+    replace: bool = False,
+    root: str | os.PathLike[str] | None = None,
+) -> IO[str] | None:
+    """Fetch a file of a run and open it (Run.restore). ``run_path`` is needed without a run in progress."""
+    found = get_run()
+    if found is not None:
+        return found.restore(name, run_path, replace, root)
+    from artline.runs.saving import restore_file
+
+    return restore_file(name, run_path, replace, root)
 
 
 def finish(exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:

@@ -101,6 +101,13 @@ class DisabledRun(Run):
             )
         return artifact_or_name
 
+    def save(self, *arguments: Any, **named: Any) -> list[str]:
+        """Do nothing."""
+        return []
+
+    def restore(self, *arguments: Any, **named: Any) -> None:
+        """Return None: a disabled run has no files."""
+
     def end(self, state: str, exit_code: int, quiet: bool | None = None, timeout: float = 0.0) -> None:
         """Mark the run ended."""
         if self._state == "running":

@@ -65,11 +65,15 @@ class RunFile:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was taken into the store: files, bytes, whether all that there is, and what could not be read."""
+    """What was taken into the store: names, bytes, and whether all that there is.
 
-    files: int = 0
+    ``changing`` names files that changed while they were read, ``problems`` tells of those that cannot be.
+    """
+
+    names: tuple[str, ...] = ()
     size: int = 0
     complete: bool = True
+    changing: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -160,7 +164,7 @@ class KeptFiles:
                     continue
                 budget = None if everything else READ_BUDGET
                 kept = keep_files(self.content, row.id, folder, budget=budget)
-                files += kept.files
+                files += len(kept.names)
                 if not kept.complete:
                     self._left.add(row.id)
                 for problem in kept.problems:
@@ -244,9 +248,12 @@ def keep_files(
     *,
     names: Collection[str] | None = None,
     again: Collection[str] = (),
+    policies: Mapping[str, str] | None = None,
     budget: int | None = None,
 ) -> Kept:
     """Take files of a run's folder into the content store: those of ``names``, else all. Idempotent.
+
+    ``policies`` tells those of files that the run's journal does not name.
 
     Left alone is what is there unchanged, and what has the policy ``now`` and is there, unless it is in
     ``again``. At most ``budget`` bytes are read, small files first. Once all of the folder of a run that has
@@ -261,7 +268,7 @@ def keep_files(
     ]
     chosen, left = _within(due, budget)
     problems: list[str] = []
-    changing = False
+    changing: list[str] = []
     stored: list[dict[str, Any]] = []
     if not chosen and names is not None:
         return Kept(complete=not left)
@@ -270,13 +277,13 @@ def keep_files(
             part = chosen[at : at + _BATCH]
             for (name, _, status), blob in _store(writer, part, problems):
                 if blob is None:
-                    changing = True
+                    changing.append(name)
                     continue
                 stored.append(
                     {
                         "run_id": key,
                         "path": name,
-                        "policy": "live",
+                        "policy": (policies or {}).get(name, "live"),
                         "digest": blob.digest,
                         "recipe": blob.recipe,
                         "size": blob.size,
@@ -297,7 +304,9 @@ def keep_files(
             if complete and names is None and state not in LIVE:
                 conn.execute(sa.delete(run_folder).where(run_folder.c.run_id == key))
             writer.lease.release(conn)
-    return Kept(len(stored), sum(row["size"] for row in stored), complete, tuple(problems))
+    names_stored = tuple(row["path"] for row in stored)
+    size = sum(row["size"] for row in stored)
+    return Kept(names_stored, size, complete, tuple(changing), tuple(problems))
 
 
 def await_folder(conn: sa.Connection, key: int) -> None:

@@ -16,10 +16,11 @@ from artline.runs import current, endings, notices
 from artline.runs.config import Config
 from artline.runs.definitions import Definition
 from artline.runs.records import Config as ConfigRecord
-from artline.runs.records import Console, Define, File, Finish, Update
+from artline.runs.records import Console, Define, Finish, Update
 from artline.runs.records import Summary as SummaryRecord
 from artline.runs.run_artifacts import RunArtifacts
 from artline.runs.run_names import RunNames
+from artline.runs.saving import RunSaving
 from artline.runs.summary import Summary
 from artline.runs.watch import RunWatch
 from artline.settings import Settings
@@ -45,7 +46,7 @@ class Companion:
         """In a forked child: forget the parent's work without touching what it shares with the parent."""
 
 
-class Run(RunArtifacts, RunNames, RunWatch):
+class Run(RunArtifacts, RunNames, RunSaving, RunWatch):
     """One run in progress. Made by ``artline.init``; also a context manager that finishes it.
 
     All methods may be called from any thread. In a forked child the run only accepts and ignores what is
@@ -290,7 +291,7 @@ class Run(RunArtifacts, RunNames, RunWatch):
                 return
             self._state, self._exit_code = state, exit_code
             self._ending_thread = threading.get_ident()
-            deadline = time.monotonic() + timeout
+            self._deadline = deadline = time.monotonic() + timeout
             impatience = self._stop_companions(deadline)
             runtime = time.monotonic() - self._clock
             self._last = Finish(state, exit_code, time.time(), runtime)  # type: ignore[arg-type]  # one of three
@@ -343,10 +344,6 @@ class Run(RunArtifacts, RunNames, RunWatch):
         """Record descriptive fields (git, host, files …) that became known later."""
         self._info.update(values)
         self._recorder.put(Update(dict(values)))
-
-    def keep_file(self, record: File) -> None:
-        """Record that a file in ``dir`` is worth keeping."""
-        self._recorder.put(record)
 
     def capture_console(self, take: Callable[[], list[Console]]) -> None:
         """Record what ``take`` hands out, at every flush."""

@@ -113,10 +113,11 @@ class RunStore(KeptFiles):
                 warn(f"a journal is damaged and was read only up to there: {damage}")
         return drained.frames
 
-    def drain(self, project: str | None = None, run_id: str | None = None) -> Drain:
+    def drain(self, project: str | None = None, run_id: str | None = None, *, folders: bool = True) -> Drain:
         """Do what ``ingest`` does, and tell what happened, damaged journals included.
 
-        Where the store may only be read that is nothing.
+        Without ``folders`` the files of runs that ended are left where they are. Where the store may only be
+        read that is nothing.
         """
         if self.catalog.read_only:
             return Drain()
@@ -127,7 +128,8 @@ class RunStore(KeptFiles):
                 within /= run_id
         with self._lock:
             drained = self._ingestion.drain(within)
-        self.take_folders(project, run_id)
+        if folders:
+            self.take_folders(project, run_id)
         return drained
 
     def journals(self) -> list[WaitingJournal]:
