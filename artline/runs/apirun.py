@@ -178,6 +178,12 @@ class ApiRun:
         return self.record.exit_code
 
     @property
+    def forked_from(self) -> dict[str, Any] | None:
+        """The run it was forked from, as ``run`` (its path) and ``step``; None where it was not."""
+        found = self.metadata.get("forked_from")
+        return None if found is None else {"run": found["run"], "step": found["step"]}
+
+    @property
     def preempting(self) -> bool:
         """Whether it was marked, before its end or its loss, as about to be preempted."""
         return "preempting" in self.metadata

@@ -192,6 +192,12 @@ class SummaryBuilder:
         self._explicit: dict[str, Any] = {}
         self._above: set[str] = set()  # dotted paths that explicit keys lie below, or did
 
+    def restart(self) -> SummaryBuilder:
+        """Return a builder of the same definitions and explicit values that has seen no rows."""
+        found = SummaryBuilder(Definitions(Definition.from_json(item) for item in self.definitions.to_json()))
+        found.assign(self._explicit)
+        return found
+
     def define(self, definition: Definition) -> None:
         """Apply one more definition to the rows that follow."""
         self.definitions.add(definition)

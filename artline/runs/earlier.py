@@ -104,6 +104,9 @@ def _from_journals(settings: Settings, run_id: str) -> Earlier | None:
                 summary.define(Definition.from_json(record.definition))
             elif isinstance(record, records.Summary):
                 summary.assign(record.values, record.removed)
+            elif isinstance(record, records.Branch):  # what earlier attempts logged counts up to there
+                summary = SummaryBuilder.from_json(record.summary)
+                next_step = 0 if record.last_step is None else record.last_step + 1
             elif isinstance(record, records.Rows) and record.stream == records.HISTORY:
                 summary.add(record, mine)
                 next_step = max(next_step, max(record.steps) + 1)
@@ -140,11 +143,6 @@ def _has_catalog(settings: Settings) -> bool:
 def _from_catalog(settings: Settings, run_id: str) -> Earlier | None:
     if not _has_catalog(settings):
         return None
-    import json
-
-    import sqlalchemy as sa
-
-    from artline.runs.schema import run
     from artline.runs.store import RunStore
 
     store = RunStore.open(settings)
@@ -153,16 +151,6 @@ def _from_catalog(settings: Settings, run_id: str) -> Earlier | None:
         found = store.get(settings.project, run_id)
     except RunNotFoundError:
         return None
-    with store.catalog.read() as conn:
-        state = conn.execute(sa.select(run.c.summary_state).where(run.c.id == found.key)).scalar()
-    summary = SummaryBuilder.from_json(json.loads(state)) if state else SummaryBuilder()
-    info = dict(found.info)
-    info.update(
-        name=found.name,
-        notes=found.notes,
-        tags=list(found.tags),
-        group=found.group,
-        job_type=found.job_type,
-    )
     next_step = 0 if found.last_step is None else found.last_step + 1
-    return Earlier(found.attempt, next_step, info, found.config, summary)
+    summary = store.summary_builder(found)
+    return Earlier(found.attempt, next_step, store.described(found), found.config, summary)

@@ -19,9 +19,10 @@ import sqlalchemy as sa
 
 from artline.errors import IntegrityError
 from artline.runs.attributes import lookup_text
+from artline.runs.branches import find_branches, find_rewinds
 from artline.runs.columns import JSON, decode_axis, decode_column, decode_orders
-from artline.runs.records import HISTORY
-from artline.runs.schema import metric_chunk, metric_group, metric_key, run_rewind, run_writer
+from artline.runs.records import HISTORY, SYSTEM
+from artline.runs.schema import metric_chunk, metric_group, metric_key, run_writer
 
 if TYPE_CHECKING:
     from artline.storage.catalog import Catalog
@@ -48,7 +49,8 @@ class _Group:
 
     id: int
     writer: int
-    highest: int  # step beyond which a later attempt rewound the run
+    highest: int  # step beyond which a later attempt rewound the run, or a fork left it
+    rows: int  # all of them, whether they count or not
     ordinals: list[int] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
@@ -59,17 +61,14 @@ class _Group:
 
 
 def list_metrics(conn: sa.Connection, run: int, stream: str | None = None) -> list[Metric]:
-    """Return every key of a run with its number of rows, by stream and key."""
-    query = (
-        sa.select(metric_key.c.stream, metric_key.c.key, sa.func.sum(metric_group.c.row_count))
-        .join(metric_group, metric_group.c.id == metric_key.c.metric_group_id)
-        .where(metric_key.c.run_id == run)
-        .group_by(metric_key.c.stream, metric_key.c.key)
-        .order_by(metric_key.c.stream, metric_key.c.key)
-    )
-    if stream is not None:
-        query = query.where(metric_key.c.stream == stream)
-    return [Metric(found, key, int(count)) for found, key, count in conn.execute(query)]
+    """Return every key of a run's history with the number of rows that hold it, by stream and key."""
+    counts: dict[tuple[str, str], int] = {}
+    for found in (HISTORY, SYSTEM) if stream is None else (stream,):
+        for group in _find_groups(conn, run, found, None):
+            rows = _count_rows(conn, group)
+            for key in group.keys if rows else ():
+                counts[found, key] = counts.get((found, key), 0) + rows
+    return [Metric(found, key, counts[found, key]) for found, key in sorted(counts)]
 
 
 def read_history(
@@ -157,31 +156,23 @@ def thin_records(records: list[dict[str, Any]], samples: int) -> list[dict[str, 
     return [records[at] for at in sorted(kept)]
 
 
-def find_rewinds(conn: sa.Connection, run: int) -> list[tuple[int, int]]:
-    """Return ``(attempt, step)`` of each rewind: history of lower attempts ends with that step."""
-    rows = conn.execute(
-        sa.select(run_writer.c.attempt, run_rewind.c.step)
-        .join(run_writer, run_writer.c.id == run_rewind.c.run_writer_id)
-        .where(run_rewind.c.run_id == run)
-    )
-    return [(attempt, step) for attempt, step in rows]
-
-
 def _find_groups(conn: sa.Connection, run: int, stream: str, keys: Sequence[str] | None) -> list[_Group]:
     table = metric_key.c
-    cuts = find_rewinds(conn, run) if stream == HISTORY else []
+    branches = find_branches(conn, run, stream)
     base = (
         sa.select(
             table.metric_group_id,
             metric_group.c.run_writer_id,
+            run_writer.c.run_id,
             run_writer.c.attempt,
+            metric_group.c.row_count,
             table.ordinal,
             table.key,
             table.kind,
         )
         .join(metric_group, metric_group.c.id == table.metric_group_id)
         .join(run_writer, run_writer.c.id == metric_group.c.run_writer_id)
-        .where(table.run_id == run, table.stream == stream)
+        .where(table.run_id.in_(branches.runs), table.stream == stream)
         .order_by(table.metric_group_id, table.ordinal)
     )
     queries = [base]
@@ -190,15 +181,35 @@ def _find_groups(conn: sa.Connection, run: int, stream: str, keys: Sequence[str]
         queries = [base.where(table.lookup.in_(names[at : at + 500])) for at in range(0, len(names), 500)]
     groups: dict[int, _Group] = {}
     for query in queries:
-        for group_id, writer, attempt, ordinal, key, kind in conn.execute(query):
+        for group_id, writer, owner, attempt, rows, ordinal, key, kind in conn.execute(query):
             group = groups.get(group_id)
             if group is None:
-                highest = min((step for later, step in cuts if later > attempt), default=_HIGHEST)
-                group = groups[group_id] = _Group(group_id, writer, highest)
+                highest = branches.highest(owner, attempt)
+                if highest is None:
+                    continue
+                group = groups[group_id] = _Group(group_id, writer, highest, rows)
             group.ordinals.append(ordinal)
             group.keys.append(key)
             group.kinds.append(kind)
     return list(groups.values())
+
+
+def _count_rows(conn: sa.Connection, group: _Group) -> int:
+    """Return how many rows of a group count; leaves those of the chunks at its end in it."""
+    if group.highest == _HIGHEST:
+        return group.rows
+    table = metric_chunk.c
+    whole = conn.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(table.count), 0)).where(
+            table.metric_group_id == group.id,
+            table.level == 0,
+            table.ordinal == 0,
+            table.step_max < group.highest,
+        )
+    ).scalar_one()
+    edge = _Group(group.id, group.writer, group.highest, 0)
+    _load(conn, [edge], group.highest, group.highest)
+    return int(whole) + sum(step <= group.highest for step in edge.steps)
 
 
 def _page_end(conn: sa.Connection, groups: Sequence[_Group], low: int, last: int, rows: int) -> int | None:

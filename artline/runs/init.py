@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from artline.artifacts.refs import check_name
 from artline.errors import ConflictError, RunNotFoundError, StoreUnavailableError, UsageError
@@ -19,10 +19,13 @@ from artline.runs.earlier import Earlier, find_earlier, is_in_progress, journal_
 from artline.runs.host import describe_host, describe_process, in_notebook
 from artline.runs.journal import JournalWriter
 from artline.runs.names import new_id, new_name
-from artline.runs.records import Start
+from artline.runs.records import Rewind, Start
 from artline.runs.run import Run, check_tags
 from artline.runs.sharing import part_of, renamed, shared_name
 from artline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from artline.runs.moments import Moment, Past
 
 __all__ = ["init"]
 
@@ -48,6 +51,8 @@ def init(
     dir: str | os.PathLike[str] | None = None,
     mode: Literal["online", "offline", "disabled", "shared"] | None = None,
     resume: bool | Literal["allow", "must", "never", "auto"] | None = None,
+    resume_from: str | None = None,
+    fork_from: str | None = None,
     reinit: bool | Literal["return_previous", "finish_previous", "create_new"] | None = None,
     save_code: bool | None = None,
     allow_val_change: bool | None = None,
@@ -58,7 +63,10 @@ def init(
     ``config`` is a mapping, an argparse Namespace, or the path of a JSON or YAML file. ``dir`` is the
     folder whose files are kept with the run (default: one under the root). ``resume``: ``allow`` goes on
     with the run of this ``id`` if there is one, ``must`` and ``never`` raise if there is none or one,
-    ``auto`` goes on with the project's last run that did not finish and that nobody is writing. While a run
+    ``auto`` goes on with the project's last run that did not finish and that nobody is writing.
+    ``resume_from`` (``id?_step=N``) goes on with a run right after a step: its history beyond counts no
+    longer. ``fork_from`` begins a new run whose history up to the step is that run's; it begins with its
+    config and summary, too. Only one of the three may be given. While a run
     is open ``reinit`` decides: ``return_previous`` (the default in a script), ``finish_previous`` (all of
     them; True, and the default in a notebook), or ``create_new`` for one beside it that ``artline.log`` and
     its like do not act on.
@@ -81,15 +89,25 @@ def init(
             run.finish()
     values = parse_config(config)
     given = _describe(name, notes, tags, group, job_type)
-    resuming = _resume(resume or os.environ.get("ART_RESUME"))
+    moment = _moment(resolved, resume, resume_from, fork_from)
+    resuming = _resume(resume or os.environ.get("ART_RESUME")) if moment is None else None
     chosen_id = id or os.environ.get("ART_RUN_ID") or ""
+    if moment is not None and resume_from is not None:
+        chosen_id = moment.run_id
+    if moment is not None and fork_from is not None and moment.path == _path(resolved, chosen_id):
+        raise UsageError(f"init: run {moment.path} cannot be forked from itself. Give the fork another id")
     if chosen_id:
         check_name(chosen_id, "run id")
     if resolved.mode == "disabled":
         begun: Run = _disabled(resolved, chosen_id, given, values)
     else:
         changeable = in_notebook() if allow_val_change is None else allow_val_change
-        begun = _begin(resolved, chosen_id, given, values, dir, resuming, changeable)
+        past = None
+        if moment is not None:
+            from artline.runs.moments import find_past
+
+            past = find_past(resolved, moment, fork=fork_from is not None)
+        begun = _begin(resolved, chosen_id, given, values, dir, resuming, changeable, past)
     current.enter(begun, beside=choice == "create_new")
     if not begun.disabled:
         if not resolved.quiet:
@@ -109,6 +127,7 @@ def _begin(
     folder: str | os.PathLike[str] | None,
     resume: str | None,
     allow_val_change: bool,
+    past: Past | None,
 ) -> Run:
     from artline.runs.recorder import Recorder
 
@@ -119,7 +138,9 @@ def _begin(
         if run_id and is_in_progress(settings, run_id):
             notices.say(f"init: run {settings.project}/{run_id} is still in progress; beginning another one")
             run_id = ""
-    earlier = _earlier(settings, run_id, resume)
+    rewound = past is not None and not past.branch.parent
+    earlier = past.earlier if past is not None and rewound else _earlier(settings, run_id, resume)
+    origin = past.earlier if past is not None else earlier
     run_id = run_id or new_id()
     attempt = 1 if earlier is None else earlier.attempt + 1
     sharing = settings.mode == "shared"  # every writer of a shared run counts its own steps
@@ -139,9 +160,13 @@ def _begin(
             flush_interval=settings.flush_interval,
             heartbeat_interval=settings.heartbeat_interval,
             strict_steps=settings.strict_steps,
-            first_step=earlier.next_step if earlier is not None and (resume or not sharing) else 0,
-            summary=None if earlier is None else earlier.summary,
+            first_step=origin.next_step if origin is not None and (resume or not sharing) else 0,
+            summary=None if origin is None else origin.summary,
         )
+        if past is not None:
+            if rewound:
+                recorder.put(Rewind(past.moment.step))
+            recorder.put(past.branch)
     except OSError as error:
         raise StoreUnavailableError(
             f"init: cannot write under {settings.root}: {error.strerror or error}. Free or mount it, or set "
@@ -158,7 +183,9 @@ def _begin(
         recorder=recorder,
         resumed=earlier is not None,
     )
-    run.config.update(config, allow_val_change=allow_val_change or earlier is not None)
+    if origin is not None and earlier is None:  # what a fork inherits is its own from here on
+        run.config.update(origin.config)
+    run.config.update(config, allow_val_change=allow_val_change or origin is not None)
     if resume == "auto":
         _write_auto(auto, run_id)
         run.after_end(lambda state: auto.unlink(missing_ok=True) if state == "finished" else None)
@@ -251,7 +278,7 @@ def _info(settings: Settings, given: dict[str, Any], run_id: str, earlier: Earli
 
 def _earlier(settings: Settings, run_id: str, resume: str | None) -> Earlier | None:
     """Return the run to go on with, None to begin a new one. Raises when ``resume`` forbids it."""
-    path = f"{settings.entity}/{settings.project}/{run_id}"
+    path = _path(settings, run_id)
     if not run_id:
         if resume == "must":
             raise UsageError("init: resume='must' needs the id of the run. Pass id=, or set ART_RUN_ID")
@@ -262,6 +289,33 @@ def _earlier(settings: Settings, run_id: str, resume: str | None) -> Earlier | N
     if found is not None and resume not in ("allow", "must", "auto") and settings.mode != "shared":
         raise ConflictError(
             f"init: run {path} exists already. Choose another id, or pass resume='allow' to go on with it"
+        )
+    return found
+
+
+def _path(settings: Settings, run_id: str) -> str:
+    return f"{settings.entity}/{settings.project}/{run_id}"
+
+
+def _moment(settings: Settings, resume: Any, resume_from: str | None, fork_from: str | None) -> Moment | None:
+    """Return the moment to go on from, None without one. Raises UsageError for several."""
+    if resume_from is None and fork_from is None:
+        return None
+    from artline.runs.moments import parse_moment
+
+    if resume or (resume_from is not None and fork_from is not None):
+        raise UsageError("init: only one of resume, resume_from and fork_from can be given")
+    if settings.mode == "shared":
+        raise UsageError(
+            "init: mode='shared' takes no resume_from or fork_from. Rewind or fork first, in one process"
+        )
+    if resume_from is None:
+        return parse_moment("fork_from", fork_from or "", settings)
+    found = parse_moment("resume_from", resume_from, settings)
+    if (found.entity, found.project) != (settings.entity, settings.project):
+        raise UsageError(
+            f"init: resume_from names a run of project '{found.project}', and the project is "
+            f"'{settings.project}'. Say project='{found.project}', or use fork_from"
         )
     return found
 

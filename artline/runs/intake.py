@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from artline.artifacts.projects import ensure_project
 from artline.runs import records
 from artline.runs.attributes import clean_text, write_attributes
+from artline.runs.branches import clip_rows, find_rewinds
 from artline.runs.chunks import RowBuffer, append_rows
 from artline.runs.definitions import Definition, SummaryBuilder
 from artline.runs.files import await_folder
@@ -182,7 +183,9 @@ class _Intake:
         if writer.state == "crashed":  # given up for lost, and writes again: it runs
             self.writer_state = {"state": OPEN, "ended_at": None, "exit_code": None}
         self.finished = False
-        self.rewound_to: int | None = None
+        self.last_step: int | None = row.last_step
+        self.rewinds: list[tuple[int, int]] | None = None
+        self.shown: list[records.Rows] = []  # of the rows those that no later attempt was rewound over
 
     def apply(self) -> None:
         for record in self.batch.records:
@@ -214,7 +217,10 @@ class _Intake:
     def _take(self, record: records.Record) -> None:
         if isinstance(record, records.Rows):
             self.rows.append(record)
-            self._builder().add(record, self.batch.start.attempt)
+            shown = self._shown(record)
+            if shown is not None:
+                self.shown.append(shown)
+                self._builder().add(shown, self.batch.start.attempt)
             self._alive_at(record.times[-1])
         elif isinstance(record, records.Console):
             self.output.append(OutputPiece(record.stream, record.time, record.data, self.writer.id))
@@ -239,6 +245,8 @@ class _Intake:
             self.files[clean_text(record.path)] = record.policy
         elif isinstance(record, records.Rewind):
             self._rewind(record.step)
+        elif isinstance(record, records.Branch):
+            self._branch(record)
         elif isinstance(record, records.Finish):
             self._alive_at(record.time)
             self.finished = True
@@ -275,8 +283,27 @@ class _Intake:
         self.conn.execute(
             statement.on_conflict_do_update(index_elements=["run_writer_id"], set_={"step": step})
         )
-        if self.row.last_step is not None and self.row.last_step > step:
-            self.changes["last_step"] = self.rewound_to = step
+        if self.last_step is not None and self.last_step > step:
+            self.changes["last_step"] = self.last_step = step
+
+    def _branch(self, record: records.Branch) -> None:
+        self.summary = SummaryBuilder.from_json(record.summary)
+        self.changes["last_step"] = self.last_step = record.last_step
+        if record.parent:
+            self.info["forked_from"] = {
+                "run": record.parent,
+                "attempt": record.attempt,
+                "step": record.step,
+            }
+
+    def _shown(self, rows: records.Rows) -> records.Rows | None:
+        """Return the rows that count: a journal of an earlier attempt may come after it was rewound."""
+        if rows.stream != records.HISTORY or self.row.attempt <= self.batch.start.attempt:
+            return rows
+        if self.rewinds is None:
+            self.rewinds = find_rewinds(self.conn, self.row.id)
+        cuts = [step for attempt, step in self.rewinds if attempt > self.batch.start.attempt]
+        return clip_rows(rows, min(cuts)) if cuts else rows
 
     def _write_rows(self) -> None:
         if not self.rows:
@@ -288,9 +315,8 @@ class _Intake:
             RowBuffer.gather(self.rows),
             compact=self.finished,
         )
-        steps = [max(rows.steps) for rows in self.rows if rows.stream == records.HISTORY]
-        before = self.row.last_step if self.rewound_to is None else self.rewound_to
-        if steps and (before is None or max(steps) > before):
+        steps = [max(rows.steps) for rows in self.shown if rows.stream == records.HISTORY]
+        if steps and (self.last_step is None or max(steps) > self.last_step):
             self.changes["last_step"] = max(steps)
 
     def _write_summary(self) -> None:

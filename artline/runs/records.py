@@ -13,6 +13,7 @@ from typing import Any, Literal
 __all__ = [
     "HISTORY",
     "SYSTEM",
+    "Branch",
     "Config",
     "Console",
     "Define",
@@ -158,6 +159,22 @@ class Rewind:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """The history that a run goes on from, after Rewind its own, else that of ``parent``.
+
+    ``parent`` is ``entity/project/run_id``, empty after Rewind; its rows up to ``step``, of attempts up to
+    ``attempt``, are the fork's too. ``last_step`` is the highest step of all that counts (None: there is
+    none), ``summary`` the state of its summary as ``SummaryBuilder.to_json`` writes it.
+    """
+
+    step: int
+    last_step: int | None
+    summary: dict[str, Any]
+    parent: str = ""
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """The writer lived at ``time``."""
 
@@ -175,5 +192,17 @@ class Finish:
 
 
 Record = (
-    Start | Update | Config | Define | Rows | Summary | Console | File | Edge | Heartbeat | Finish | Rewind
+    Start
+    | Update
+    | Config
+    | Define
+    | Rows
+    | Summary
+    | Console
+    | File
+    | Edge
+    | Heartbeat
+    | Finish
+    | Rewind
+    | Branch
 )

@@ -276,6 +276,23 @@ class RunStore(KeptFiles):
         with self.catalog.read() as conn:
             return list_writers(conn, record.key)
 
+    def summary_builder(self, record: RunRecord) -> SummaryBuilder:
+        """Return what a run's summary goes on counting from."""
+        with self.catalog.read() as conn:
+            state = conn.execute(sa.select(run.c.summary_state).where(run.c.id == record.key)).scalar()
+        return SummaryBuilder.from_json(json.loads(state)) if state else SummaryBuilder()
+
+    def described(self, record: RunRecord) -> dict[str, Any]:
+        """Return the descriptive fields of a run, as a journal would have them."""
+        return {
+            **record.info,
+            "name": record.name,
+            "notes": record.notes,
+            "tags": list(record.tags),
+            "group": record.group,
+            "job_type": record.job_type,
+        }
+
     def _labelled(self, record: RunRecord, label: str) -> set[int]:
         writers = self.writers(record)
         found = {writer.key for writer in writers if writer.label == label}
