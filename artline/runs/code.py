@@ -6,6 +6,7 @@ What is captured as files goes into the run's files folder. What is skipped is n
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,18 +15,22 @@ from typing import Any
 from artline.runs.host import redact
 
 __all__ = [
+    "CODE_FOLDER",
     "DIFF_FILE",
     "LARGEST_DIFF",
     "REQUIREMENTS_FILE",
     "UPSTREAM_DIFF_FILE",
     "capture_git",
     "capture_packages",
+    "capture_program",
 ]
 
 DIFF_FILE = "diff.patch"
 UPSTREAM_DIFF_FILE = "diff_upstream.patch"
 REQUIREMENTS_FILE = "requirements.txt"
 LARGEST_DIFF = 10 * 1024 * 1024  # bytes of one patch
+LARGEST_PROGRAM = 1 << 20  # bytes of a script
+CODE_FOLDER = "code"
 GIT_TIMEOUT = 20.0  # seconds one git command may take
 
 
@@ -77,6 +82,28 @@ def capture_packages(files: Path) -> str | None:
     except OSError:
         return None
     return REQUIREMENTS_FILE
+
+
+def capture_program(files: Path, root: str | None) -> str | None:
+    """Copy the script that runs below ``code/`` in ``files``; return its name there, None without one.
+
+    Names count from ``root``, the repository's, where the script is in it. A script that was installed, or
+    is larger than 1 MiB, is not copied.
+    """
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if not isinstance(main, str) or not os.path.isfile(main):
+        return None
+    path = Path(main).resolve()
+    if "site-packages" in path.parts or path.stat().st_size > LARGEST_PROGRAM:
+        return None
+    inside = root is not None and path.is_relative_to(root)
+    name = f"{CODE_FOLDER}/{path.relative_to(root).as_posix() if root and inside else path.name}"
+    try:
+        (files / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, files / name)
+    except OSError:
+        return None
+    return name
 
 
 def _folder_of(program: str) -> Path:

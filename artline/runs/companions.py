@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class CodeCapture(Companion):
             notices.warn("code: git takes too long; the run ends without its state")
 
     def _work(self) -> None:
-        from artline.runs.code import capture_git, capture_packages
+        from artline.runs.code import capture_git, capture_packages, capture_program
 
         run, folder = self._run, Path(self._run.dir)
         try:
@@ -41,6 +42,10 @@ class CodeCapture(Companion):
                 values["requirements"] = packages
                 written.append(packages)
             values["git"], patches = capture_git(self._program, folder)
+            script = capture_program(folder, values["git"].get("root"))
+            if script is not None:
+                values["code"] = script
+                written.append(script)
             for name in (*written, *patches):
                 run.keep_file(File(name, "now"))
             run.update(values)
@@ -57,6 +62,10 @@ def start_companions(run: Run) -> None:
     run.attach(desk)
     if settings.save_code and run.primary:
         run.attach(CodeCapture(run, run.program))
+        if "IPython" in sys.modules:
+            from artline.runs.notebooks import NotebookCapture
+
+            run.attach(NotebookCapture(Path(run.dir), lambda name: run.keep_file(File(name, "now"))))
     from artline.runs.system import SystemMetrics
 
     describe = run.update if run.primary else _ignore

@@ -29,8 +29,10 @@ __all__ = [
     "finish_artifact",
     "get_run",
     "leave",
+    "link_model",
     "log",
     "log_artifact",
+    "log_model",
     "mark_preempting",
     "open_runs",
     "restore",
@@ -40,6 +42,7 @@ __all__ = [
     "unwatch",
     "upsert_artifact",
     "use_artifact",
+    "use_model",
     "watch",
 ]
 
@@ -171,6 +174,28 @@ def watch(
 def unwatch(models: Any = None) -> None:
     """Stop watching some models, or all; see Run.unwatch."""
     _require("unwatch").unwatch(models)
+
+
+def log_model(
+    path: str | os.PathLike[str], name: str | None = None, aliases: Sequence[str] | None = None
+) -> Artifact:
+    """Commit a model as an output of the run in progress; see Run.log_model."""
+    return _require("log_model").log_model(path, name, aliases)
+
+
+def use_model(name: str) -> str:
+    """Fetch a model and record it as an input of the run in progress; see Run.use_model."""
+    return _require("use_model").use_model(name)
+
+
+def link_model(
+    path: str | os.PathLike[str],
+    registered_model_name: str,
+    name: str | None = None,
+    aliases: Sequence[str] | None = None,
+) -> Artifact:
+    """Log a model and make it the next version of a registered one; see Run.link_model."""
+    return _require("link_model").link_model(path, registered_model_name, name, aliases)
 
 
 def save(

@@ -101,6 +101,17 @@ class DisabledRun(Run):
             )
         return artifact_or_name
 
+    def log_model(self, path: Any, *arguments: Any, **named: Any) -> Any:
+        """Do nothing; return what was given."""
+        return path
+
+    def link_model(self, path: Any, *arguments: Any, **named: Any) -> Any:
+        """Do nothing; return what was given."""
+        return path
+
+    def log_code(self, *arguments: Any, **named: Any) -> None:
+        """Do nothing."""
+
     def save(self, *arguments: Any, **named: Any) -> list[str]:
         """Do nothing."""
         return []

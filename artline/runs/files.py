@@ -119,7 +119,7 @@ class KeptFiles:
         }
         for name, path, status in walk_folder(folder):
             row = rows.get(name)
-            if name in found and (pending is None or _is_kept(row, status)):
+            if name in found and (pending is None or _is_kept(row, path, status)):
                 continue
             policy = "live" if row is None else row.policy
             found[name] = RunFile(name, path, status.st_size, status.st_mtime, policy)
@@ -264,7 +264,7 @@ def keep_files(
     due = [
         (name, path, status)
         for name, path, status in walk_folder(folder)
-        if (names is None or name in names) and (name in again or not _is_kept(rows.get(name), status))
+        if (names is None or name in names) and (name in again or not _is_kept(rows.get(name), path, status))
     ]
     chosen, left = _within(due, budget)
     problems: list[str] = []
@@ -361,10 +361,12 @@ def _within(
     return fitting, False
 
 
-def _is_kept(row: sa.Row[Any] | None, status: os.stat_result) -> bool:
+def _is_kept(row: sa.Row[Any] | None, path: Path, status: os.stat_result) -> bool:
     if row is None or row.digest is None:
         return False
-    return row.policy == "now" or (row.size, row.modified) == (status.st_size, status.st_mtime)
+    if row.policy == "now" and path.is_symlink():
+        return True  # what it leads to may have changed since
+    return (row.size, row.modified) == (status.st_size, status.st_mtime)
 
 
 def _pin(content: ContentStore, blob: Blob, writer: ContentWriter) -> bool:

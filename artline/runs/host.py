@@ -92,6 +92,12 @@ def redact_arguments(arguments: list[str]) -> list[str]:
 
 
 def _program() -> str:
+    if "IPython" in sys.modules:
+        from artline.runs.notebooks import notebook_file
+
+        notebook = notebook_file()
+        if notebook is not None:
+            return str(notebook)
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name not in (None, "__main__"):

@@ -15,12 +15,14 @@ from artline.errors import UsageError
 from artline.runs import current, endings, notices
 from artline.runs.config import Config
 from artline.runs.definitions import Definition
+from artline.runs.models import RunModels
 from artline.runs.records import Config as ConfigRecord
 from artline.runs.records import Console, Define, Finish, Update
 from artline.runs.records import Summary as SummaryRecord
 from artline.runs.run_artifacts import RunArtifacts
 from artline.runs.run_names import RunNames
 from artline.runs.saving import RunSaving
+from artline.runs.sources import RunSources
 from artline.runs.summary import Summary
 from artline.runs.watch import RunWatch
 from artline.settings import Settings
@@ -46,7 +48,7 @@ class Companion:
         """In a forked child: forget the parent's work without touching what it shares with the parent."""
 
 
-class Run(RunArtifacts, RunNames, RunSaving, RunWatch):
+class Run(RunArtifacts, RunModels, RunNames, RunSaving, RunSources, RunWatch):
     """One run in progress. Made by ``artline.init``; also a context manager that finishes it.
 
     All methods may be called from any thread. In a forked child the run only accepts and ignores what is

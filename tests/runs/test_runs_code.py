@@ -186,9 +186,11 @@ def test_a_run_carries_its_code(repository: Path, store_root: Path, monkeypatch:
     assert info["cpu_count"] >= 1
     assert info["memory_bytes"] > 1 << 20
     kept = {record.path for record in records_of(path) if isinstance(record, records.File)}
-    assert kept == {"requirements.txt", "diff.patch"}
+    assert kept == {"requirements.txt", "diff.patch", "code/train.py"}
+    assert info["code"] == "code/train.py"
     folder = store_root / "runs" / "p" / path.parent.name / "files"
-    assert {file.name for file in folder.iterdir()} == kept
+    assert {file.relative_to(folder).as_posix() for file in folder.rglob("*.*")} == kept
+    assert (folder / "code/train.py").read_text() == (repository / "train.py").read_text()
 
 
 def test_secrets_are_hidden() -> None:
