@@ -1,6 +1,6 @@
 """The recorder: one background thread a run that encodes what was queued and writes it to the journal.
 
-It wakes twice per flush interval, so that nothing waits for a whole one, or earlier when much is queued. A
+It wakes four times per flush interval, so that nothing waits for a whole one, or earlier when much comes. A
 journal that cannot be written costs a warning, never the training: what is encoded waits in memory up to a
 limit and is tried again each time; beyond the limit rows are dropped, counted, and the count told, and of
 config, summary and description only the latest values are kept. ``fsync`` runs every ``FSYNC_INTERVAL``
@@ -170,7 +170,7 @@ class Recorder:
         # Everything but the queue belongs to this thread alone: an exception or a signal that interrupts
         # another thread anywhere leaves nothing half done.
         while not self._closed:
-            self._bell.acquire(timeout=self._flush_interval / 2)
+            self._bell.acquire(timeout=self._flush_interval / 4)
             last = self._last_record
             requests = [self._requests.popleft() for _ in range(len(self._requests))]
             try:

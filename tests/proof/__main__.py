@@ -125,7 +125,7 @@ def kills(seed: int, end: float, scratch: Path) -> str:
     store = RunStore.open(load_settings(root=scratch / "store"))
     states: dict[str, int] = {}
     while time.monotonic() < end:
-        for state, count in batch(store, source, count=20, at_once=4, interval=0.5).items():
+        for state, count in batch(store, source, count=20, at_once=4, interval=1.0).items():
             states[state] = states.get(state, 0) + count
     each = ", ".join(f"{count} {state or 'not begun'}" for state, count in sorted(states.items()))
     return f"{sum(states.values()):,} trainings killed ({each})"

@@ -218,6 +218,9 @@ def test_samples_come_in_time_and_one_at_the_end(tmp_path: Path) -> None:
         def __init__(self, folder: Path) -> None:
             pass
 
+        def limits(self) -> dict[str, Any]:
+            return {"cpu_limit": 1.5}
+
         def sample(self) -> dict[str, float]:
             self.count += 1
             if self.count == 3:
@@ -233,7 +236,7 @@ def test_samples_come_in_time_and_one_at_the_end(tmp_path: Path) -> None:
     rows = queue.take()
     assert [row[1] for row in rows] == list(range(len(rows)))
     assert [row[3] for row in rows] == [(float(n + 1),) for n in range(len(rows))]
-    assert told == [{"gpu_count": 2, "gpu": ["NVIDIA Old", "NVIDIA New"]}]
+    assert told == [{"gpu_count": 2, "gpu": ["NVIDIA Old", "NVIDIA New"], "cpu_limit": 1.5}]
 
 
 @pytest.mark.parametrize("where", ["make", "sample"])
@@ -247,6 +250,9 @@ def test_a_sampler_that_breaks_ends_the_metrics_only(where: str, capsys: pytest.
             if where == "make":
                 done.set()
                 raise RuntimeError("no such machine")
+
+        def limits(self) -> dict[str, Any]:
+            return {}
 
         def sample(self) -> dict[str, float]:
             done.set()
