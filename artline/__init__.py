@@ -84,6 +84,8 @@ _HOMES = {
     "watch": "artline.runs.current",
 }
 
+_MODULES = ("errors", "plot")
+
 # These three name state of the run in progress, so they are looked up anew each time.
 _CURRENT = ("config", "run", "summary")
 
@@ -118,6 +120,7 @@ __all__ = [
     "log_artifact",
     "log_model",
     "mark_preempting",
+    "plot",
     "restore",
     "run",
     "save",
@@ -135,8 +138,8 @@ def __getattr__(name: str) -> Any:
 
     if name in _CURRENT:
         return getattr(import_module("artline.runs.current"), name)
-    if name == "errors":
-        return import_module("artline.errors")
+    if name in _MODULES:
+        return import_module(f"artline.{name}")
     home = _HOMES.get(name)
     if home is None:
         if name.startswith("_"):

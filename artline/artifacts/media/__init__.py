@@ -10,6 +10,7 @@ from artline.artifacts.media.html import Html
 from artline.artifacts.media.image import Image
 from artline.artifacts.media.molecule import Molecule
 from artline.artifacts.media.object3d import Object3D
+from artline.artifacts.media.plot import Plot
 from artline.artifacts.media.plotly import Plotly
 from artline.artifacts.media.video import Video
 
@@ -29,6 +30,7 @@ __all__ = [
     "Media",
     "Molecule",
     "Object3D",
+    "Plot",
     "Plotly",
     "Sink",
     "Source",
@@ -37,4 +39,4 @@ __all__ = [
 ]
 
 # In the order in which a file's suffix tells of what kind it is.
-FILE_KINDS: tuple[type[FileMedia], ...] = (Image, Audio, Video, Html, Object3D, Molecule, Plotly)
+FILE_KINDS: tuple[type[FileMedia], ...] = (Image, Audio, Video, Html, Object3D, Molecule, Plotly, Plot)
