@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from artline.errors import ConfigLockedError, SourceNotFoundError, UsageError
-from artline.runs.values import to_json
+from artline.errors import ConfigLockedError, UsageError
+from artline.runs import notices
+from artline.runs.values import is_like_a_mapping, to_json
 
-__all__ = ["Config", "flatten", "nest", "parse_config", "replace_leaves"]
+__all__ = ["Config", "flatten", "nest", "plain_config", "replace_leaves"]
 
 Changed = Callable[[dict[str, Any], list[str]], None]
+
+
+@dataclass(slots=True)
+class _Rules:
+    """What may change: everything, or what is not set yet and was not locked from outside."""
+
+    changeable: bool
+    locked: dict[str, str] = field(default_factory=dict)  # dotted path to who locked it
+    told: set[str] = field(default_factory=set)
 
 
 class Config(Mapping[str, Any]):
@@ -19,24 +29,36 @@ class Config(Mapping[str, Any]):
 
     ``config.lr``, ``config["lr"]``, ``config["optimizer"]["lr"]`` and ``config["optimizer.lr"]`` all read
     and set. A key that is set already is set to something else only by ``update(…, allow_val_change=True)``;
-    otherwise ConfigLockedError. Values are kept as JSON: what has no JSON form is kept as its text.
+    otherwise ConfigLockedError. A key that was set from outside of the program (environment, command line)
+    keeps that value whatever the program says, with a warning. Values are kept as JSON: what has no JSON
+    form is kept as its text.
     """
 
-    __slots__ = ("_changed", "_leaves", "_prefix")
+    __slots__ = ("_changed", "_leaves", "_prefix", "_rules")
 
     _leaves: dict[str, Any]
     _changed: Changed
     _prefix: str
+    _rules: _Rules
 
-    def __init__(self, leaves: dict[str, Any], changed: Changed, prefix: str = "") -> None:
+    def __init__(
+        self,
+        leaves: dict[str, Any],
+        changed: Changed,
+        prefix: str = "",
+        *,
+        changeable: bool = False,
+        rules: _Rules | None = None,
+    ) -> None:
         for name, value in (("_leaves", leaves), ("_changed", changed), ("_prefix", prefix)):
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "_rules", _Rules(changeable) if rules is None else rules)
 
     def __getitem__(self, key: str) -> Any:
         path = self._prefix + key
         if path in self._leaves:
             return self._leaves[path]
-        inner = Config(self._leaves, self._changed, path + ".")
+        inner = Config(self._leaves, self._changed, path + ".", rules=self._rules)
         if any(True for _ in inner):
             return inner
         raise KeyError(key)
@@ -83,13 +105,47 @@ class Config(Mapping[str, Any]):
         leaves = dict(self._leaves)
         return nest({path[start:]: leaves[path] for path in leaves if path.startswith(self._prefix)})
 
-    def update(self, values: Any, allow_val_change: bool = False) -> None:
+    def update(self, values: Any, allow_val_change: bool | None = None) -> None:
         """Set several keys, nested ones key by key; all of them or, on an error, none.
 
-        ``values`` is a mapping, an argparse Namespace, or any object with ``__dict__``. Raises
-        ConfigLockedError.
+        ``values`` is a mapping, an argparse Namespace, or any object with ``__dict__``. Without
+        ``allow_val_change`` what ``init`` was told about changing values holds. Raises ConfigLockedError.
         """
-        given = flatten(_plain(values), self._prefix)
+        changeable = self._rules.changeable if allow_val_change is None else allow_val_change
+        self._set(self._unlocked(flatten(plain_config(values), self._prefix)), changeable)
+
+    def update_locked(self, values: Any, user: str = "somebody") -> None:
+        """Set several keys to stay: what the program says of them later is ignored, with a warning.
+
+        ``user`` is who says so. Keys locked by others keep their values, too.
+        """
+        given = flatten(plain_config(values), self._prefix)
+        mine = {path: value for path, value in given.items() if self._rules.locked.get(path) == user}
+        given = {**self._unlocked({p: v for p, v in given.items() if p not in mine}), **mine}
+        self._set(given, True)
+        self._rules.locked.update(dict.fromkeys(given, user))
+
+    def _unlocked(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what is not locked; tell once of each key that is, and was to be something else."""
+        locked = self._rules.locked
+        if not locked:
+            return given
+        above = {parent: path for path in locked for parent in _parents(path)}
+        free = {}
+        for path, value in given.items():
+            held = path if path in locked else above.get(path)
+            held = held or next((parent for parent in _parents(path) if parent in locked), None)
+            if held is None:
+                free[path] = value
+            elif not (held == path and _same(self._leaves.get(path), value)) and path not in self._rules.told:
+                self._rules.told.add(path)
+                notices.warn(
+                    f"config key '{held}' is {self._leaves.get(held)!r} by {locked[held]}; {value!r} for "
+                    f"'{path}' is ignored"
+                )
+        return free
+
+    def _set(self, given: dict[str, Any], allow_val_change: bool) -> None:
         above = {parent for path in self._leaves for parent in _parents(path)}
         changes = {}
         for path, value in given.items():
@@ -113,7 +169,7 @@ class Config(Mapping[str, Any]):
 
     def setdefaults(self, values: Any) -> None:
         """Set the keys that are not set yet, and leave the others alone."""
-        given = flatten(_plain(values), self._prefix)
+        given = flatten(plain_config(values), self._prefix)
         above = {parent for path in self._leaves for parent in _parents(path)}
         start = len(self._prefix)
         self.update(
@@ -150,7 +206,10 @@ def _text(where: str, value: Any) -> str:
     return str(value)
 
 
-def _plain(values: Any) -> dict[str, Any]:
+def plain_config(values: Any) -> dict[str, Any]:
+    """Return a mapping, a namespace or an object with ``__dict__`` as plain JSON. Raises UsageError."""
+    if is_like_a_mapping(values):
+        values = {key: values[key] for key in values.keys()}  # noqa: SIM118  # it has no iterator
     if not isinstance(values, Mapping):
         if isinstance(values, (str, bytes, int, float, list, tuple)) or not hasattr(values, "__dict__"):
             raise UsageError(f"config takes a dict or an argparse Namespace, not {type(values).__qualname__}")
@@ -203,60 +262,3 @@ def replace_leaves(leaves: Mapping[str, Any], changes: Mapping[str, Any]) -> dic
 def _replaced(leaves: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
     above = {parent for path in changes for parent in _parents(path)}
     return [path for path in leaves if path in above or any(parent in changes for parent in _parents(path))]
-
-
-def parse_config(source: Any) -> dict[str, Any]:
-    """Return what ``init(config=…)`` was given: a mapping, a namespace, or the path of a JSON or YAML file.
-
-    In a YAML file of the form that wandb writes (``key: {value: …, desc: …}``) the values are taken.
-    Raises UsageError, SourceNotFoundError.
-    """
-    if source is None:
-        return {}
-    if isinstance(source, (str, Path)):
-        return _plain(_read(Path(source)))
-    return _plain(source)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SourceNotFoundError(
-            f"config file {path} does not exist. Pass a dict, or an existing file"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"config file {path} cannot be read: {error}") from error
-    found: Any
-    if path.suffix.lower() in (".yaml", ".yml"):
-        found = _yaml(text, path)
-    else:
-        import json
-
-        try:
-            found = json.loads(text)
-        except ValueError as error:
-            raise UsageError(f"config file {path} is not valid JSON: {error}") from error
-    if not isinstance(found, Mapping):
-        raise UsageError(f"config file {path} holds no mapping of names to values at its top")
-    return found
-
-
-def _yaml(text: str, path: Path) -> Any:
-    from importlib import import_module
-
-    try:
-        yaml = import_module("yaml")
-    except ImportError:
-        raise UsageError(f"reading {path} needs PyYAML (pip install pyyaml). Or use a JSON file") from None
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"config file {path} is not valid YAML: {error}") from error
-    if isinstance(found, Mapping):
-        found = {key: value for key, value in found.items() if key not in ("wandb_version", "_wandb")}
-        if found and all(
-            isinstance(v, Mapping) and set(v) in ({"value"}, {"value", "desc"}) for v in found.values()
-        ):
-            return {key: value["value"] for key, value in found.items()}
-    return found

@@ -22,8 +22,14 @@ class DisabledRun(Run):
     """A run of ``mode="disabled"``: the same face, nothing recorded, no thread, no file."""
 
     def __init__(
-        self, *, settings: Settings, run_id: str, info: Mapping[str, Any], config: Mapping[str, Any]
-    ):
+        self,
+        *,
+        settings: Settings,
+        run_id: str,
+        info: Mapping[str, Any],
+        config: Mapping[str, Any],
+        changeable: bool = False,
+    ) -> None:
         self.settings = settings
         self._id = run_id
         self._info = dict(info)
@@ -34,7 +40,7 @@ class DisabledRun(Run):
         self._pid = os.getpid()
         self._folder = ""
         self._assigned: dict[str, Any] = {}
-        self.config = Config(dict(config), lambda values, removed: None)
+        self.config = Config(dict(config), lambda values, removed: None, changeable=changeable)
         self.summary = Summary(lambda: dict(self._assigned), self._summary_assigned)
 
     @property

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from artline.artifacts.refs import check_name
 from artline.errors import ConflictError, RunNotFoundError, StoreUnavailableError, UsageError
 from artline.runs import current, endings, notices
-from artline.runs.config import flatten, parse_config
+from artline.runs.config import flatten, nest, replace_leaves
+from artline.runs.config_sources import parse_config, read_defaults, read_overrides
 from artline.runs.earlier import Earlier, find_earlier, is_in_progress, journal_folder
 from artline.runs.host import describe_host, describe_process, in_notebook
 from artline.runs.journal import JournalWriter
@@ -48,6 +49,8 @@ def init(
     group: str | None = None,
     job_type: str | None = None,
     config: Mapping[str, Any] | str | os.PathLike[str] | Any = None,
+    config_exclude_keys: Sequence[str] | None = None,
+    config_include_keys: Sequence[str] | None = None,
     dir: str | os.PathLike[str] | None = None,
     mode: Literal["online", "offline", "disabled", "shared"] | None = None,
     resume: bool | Literal["allow", "must", "never", "auto"] | None = None,
@@ -60,7 +63,10 @@ def init(
 ) -> Run:
     """Begin a run and make it the one in progress; return it.
 
-    ``config`` is a mapping, an argparse Namespace, or the path of a JSON or YAML file. ``dir`` is the
+    ``config`` is a mapping, an argparse Namespace, absl flags, or the path of a JSON or YAML file; of it
+    ``config_exclude_keys`` are left out, or only ``config_include_keys`` are taken. Files named by
+    ``ART_CONFIG_PATHS`` say what it leaves open, and ``ART_CONFIG`` and ``--config.key=value`` on the
+    command line say otherwise. With ``allow_val_change`` keys that are set may be changed. ``dir`` is the
     folder whose files are kept with the run (default: one under the root). ``resume``: ``allow`` goes on
     with the run of this ``id`` if there is one, ``must`` and ``never`` raise if there is none or one,
     ``auto`` goes on with the project's last run that did not finish and that nobody is writing.
@@ -87,7 +93,9 @@ def init(
     if choice == "finish_previous":
         for run in reversed(previous):
             run.finish()
-    values = parse_config(config)
+    values = parse_config(config, config_exclude_keys, config_include_keys)
+    values = nest(replace_leaves(flatten(read_defaults()), flatten(values)))
+    overrides = read_overrides()
     given = _describe(name, notes, tags, group, job_type)
     moment = _moment(resolved, resume, resume_from, fork_from)
     resuming = _resume(resume or os.environ.get("ART_RESUME")) if moment is None else None
@@ -98,16 +106,18 @@ def init(
         raise UsageError(f"init: run {moment.path} cannot be forked from itself. Give the fork another id")
     if chosen_id:
         check_name(chosen_id, "run id")
+    changeable = in_notebook() if allow_val_change is None else bool(allow_val_change)
     if resolved.mode == "disabled":
-        begun: Run = _disabled(resolved, chosen_id, given, values)
+        begun: Run = _disabled(resolved, chosen_id, given, values, changeable)
     else:
-        changeable = in_notebook() if allow_val_change is None else allow_val_change
         past = None
         if moment is not None:
             from artline.runs.moments import find_past
 
             past = find_past(resolved, moment, fork=fork_from is not None)
         begun = _begin(resolved, chosen_id, given, values, dir, resuming, changeable, past)
+    for place, said in overrides:
+        begun.config.update_locked(said, place)
     current.enter(begun, beside=choice == "create_new")
     if not begun.disabled:
         if not resolved.quiet:
@@ -182,6 +192,7 @@ def _begin(
         files=files,
         recorder=recorder,
         resumed=earlier is not None,
+        changeable=allow_val_change,
     )
     if origin is not None and earlier is None:  # what a fork inherits is its own from here on
         run.config.update(origin.config)
@@ -211,11 +222,19 @@ def _attach(run: Run) -> None:
     start_companions(run)
 
 
-def _disabled(settings: Settings, run_id: str, given: dict[str, Any], config: dict[str, Any]) -> Run:
+def _disabled(
+    settings: Settings, run_id: str, given: dict[str, Any], config: dict[str, Any], changeable: bool
+) -> Run:
     from artline.runs.disabled import DisabledRun
 
     info = {**given, "name": given.get("name") or new_name()}
-    return DisabledRun(settings=settings, run_id=run_id or new_id(), info=info, config=flatten(config))
+    return DisabledRun(
+        settings=settings,
+        run_id=run_id or new_id(),
+        info=info,
+        config=flatten(config),
+        changeable=changeable,
+    )
 
 
 def _settings(

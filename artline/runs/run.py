@@ -65,6 +65,7 @@ class Run(RunArtifacts, RunModels, RunNames, RunSaving, RunSources, RunWatch):
         files: Path,
         recorder: Recorder,
         resumed: bool = False,
+        changeable: bool = False,
     ) -> None:
         self.settings = settings
         self._id = run_id
@@ -84,7 +85,7 @@ class Run(RunArtifacts, RunModels, RunNames, RunSaving, RunSources, RunWatch):
         self._companions: list[Companion] = []
         self._when_finished: list[Callable[[str], None]] = []
         self._queue = recorder.queue
-        self.config = Config(dict(config), self._config_changed)
+        self.config = Config(dict(config), self._config_changed, changeable=changeable)
         self.summary = Summary(self._summary_values, self._summary_assigned)
 
     def __repr__(self) -> str:

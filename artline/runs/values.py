@@ -13,7 +13,7 @@ from typing import Any
 
 from artline.errors import UsageError
 
-__all__ = ["LONGEST_TEXT", "JsonText", "flatten_row", "json_text", "to_json"]
+__all__ = ["LONGEST_TEXT", "JsonText", "flatten_row", "is_like_a_mapping", "json_text", "to_json"]
 
 LONGEST_TEXT = 1 << 20  # characters of one logged text, or of one list as JSON
 MOST_ITEMS = 100_000  # items of one logged list or array
@@ -185,4 +185,12 @@ def _convert(value: Any) -> Any:
         return path if isinstance(path, str) else path.decode("utf-8", "replace")
     if hasattr(value, "isoformat"):
         return value.isoformat()
+    if is_like_a_mapping(value):
+        return {key: value[key] for key in value.keys()}  # noqa: SIM118  # it has no iterator
     return value
+
+
+def is_like_a_mapping(value: Any) -> bool:
+    """Tell whether something has keys and items without being a Mapping, as ml_collections.ConfigDict."""
+    shaped = hasattr(value, "keys") and hasattr(value, "__getitem__")
+    return shaped and not isinstance(value, (Mapping, type))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from artline.artifacts.refs import MAX_NAME
 from artline.compat.wandb.preferences import Settings, from_environment, translate
 from artline.errors import UsageError
-from artline.runs.config import parse_config
+from artline.runs.config_sources import parse_config
 from artline.runs.init import init as begin
 from artline.runs.names import new_id
 from artline.runs.notices import say, warn
