@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from artline.artifacts.manifest import Manifest
 from artline.artifacts.shards import EntryKind, Row
-from artline.errors import ArtlineError
+from artline.errors import ArtlineError, IntegrityError
 
 if TYPE_CHECKING:
     from artline.artifacts.run_files import KeptFile
@@ -63,9 +63,9 @@ def check(
     import sqlalchemy as sa
 
     from artline.artifacts.drafts import open_drafts
-    from artline.artifacts.restore import survey_records
     from artline.artifacts.run_files import kept_files
     from artline.artifacts.schema import artifact_version
+    from artline.artifacts.survey import survey_records
     from artline.artifacts.versions import load_versions
     from artline.storage.fsck import check_packs
 
@@ -85,11 +85,15 @@ def check(
     losses = [loss for manifest in manifests for loss in _losses(store.content, *manifest, damaged, sound)]
     for files in kept_files(store.catalog):
         losses += _lost_files(store.content, files, damaged)
-    problems = store.catalog.check()
-    survey = survey_records(store.content) if records else None
-    if survey is not None:
-        problems += survey.problems
-    return Report(packs, len(versions), tuple(losses), survey.records if survey else 0, tuple(problems))
+    problems, counted = store.catalog.check(), 0
+    if records:
+        try:
+            survey = survey_records(store.content)
+        except IntegrityError as error:  # rows too damaged to be compared
+            problems.append(error.message)
+        else:
+            counted, problems = survey.records, [*problems, *survey.problems]
+    return Report(packs, len(versions), tuple(losses), counted, tuple(problems))
 
 
 def _lost_files(

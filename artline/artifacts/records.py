@@ -24,12 +24,15 @@ __all__ = [
     "ARTIFACT_PARTS",
     "FORMAT",
     "VERSION_PARTS",
+    "artifact_lines",
     "changing",
     "checkpoint",
     "note_artifact",
     "note_row",
     "note_version",
     "publish",
+    "row_lines",
+    "version_lines",
 ]
 
 FORMAT = 1
@@ -181,10 +184,10 @@ def _changes(conn: sa.Connection, rows: dict[str, list[int]]) -> Iterator[bytes]
     versions = sorted(set(rows.get("version", ())))
     for part in _parts(versions):
         artifacts.update(conn.scalars(sa.select(version.artifact_id).where(version.id.in_(part))))
-    yield from _artifacts(conn, sorted(artifacts))
-    yield from _versions(conn, versions)
+    yield from artifact_lines(conn, sorted(artifacts))
+    yield from version_lines(conn, versions)
     for kind in ("edge", "event"):
-        yield from _rows(conn, kind, sorted(set(rows.get(kind, ()))))
+        yield from row_lines(conn, kind, sorted(set(rows.get(kind, ()))))
 
 
 def _everything(conn: sa.Connection) -> Iterator[bytes]:
@@ -193,10 +196,10 @@ def _everything(conn: sa.Connection) -> Iterator[bytes]:
     from artline.artifacts import schema
 
     for table, encode in (
-        (schema.artifact, _artifacts),
-        (schema.artifact_version, _versions),
-        (schema.artifact_edge, lambda conn, ids: _rows(conn, "edge", ids)),
-        (schema.artifact_event, lambda conn, ids: _rows(conn, "event", ids)),
+        (schema.artifact, artifact_lines),
+        (schema.artifact_version, version_lines),
+        (schema.artifact_edge, lambda conn, ids: row_lines(conn, "edge", ids)),
+        (schema.artifact_event, lambda conn, ids: row_lines(conn, "event", ids)),
     ):
         last = 0
         while ids := list(
@@ -206,7 +209,8 @@ def _everything(conn: sa.Connection) -> Iterator[bytes]:
             last = ids[-1]
 
 
-def _artifacts(conn: sa.Connection, ids: Sequence[int]) -> Iterator[bytes]:
+def artifact_lines(conn: sa.Connection, ids: Sequence[int]) -> Iterator[bytes]:
+    """Yield the lines of artifacts as they are now, by id."""
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact, project
@@ -233,7 +237,8 @@ def _artifacts(conn: sa.Connection, ids: Sequence[int]) -> Iterator[bytes]:
             )
 
 
-def _versions(conn: sa.Connection, ids: Sequence[int]) -> Iterator[bytes]:
+def version_lines(conn: sa.Connection, ids: Sequence[int]) -> Iterator[bytes]:
+    """Yield the lines of versions as they are now, by id."""
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact, artifact_version
@@ -260,8 +265,8 @@ def _versions(conn: sa.Connection, ids: Sequence[int]) -> Iterator[bytes]:
             )
 
 
-def _rows(conn: sa.Connection, kind: str, ids: Sequence[int]) -> Iterator[bytes]:
-    """Yield lines of edges or events, which are written once and never change."""
+def row_lines(conn: sa.Connection, kind: str, ids: Sequence[int]) -> Iterator[bytes]:
+    """Yield the lines of edges or events, which are written once and never change, by id."""
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact_edge, artifact_event

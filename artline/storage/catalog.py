@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import time
 import weakref
@@ -14,24 +13,22 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from artline.errors import (
     AuthError,
-    IntegrityError,
     MissingExtraError,
-    StoreFullError,
     StoreLockedError,
     StoreTooNewError,
     StoreUnavailableError,
     UsageError,
 )
+from artline.storage.catalog_errors import damage, mapped, name_of, translate_sqlite
 from artline.storage.migrations import latest_revision, revisions, upgrade
 from artline.storage.readonly import ReadOnlyFile, may_not_write
 from artline.storage.schema import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
     from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
@@ -106,7 +103,7 @@ class Catalog:
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Read one consistent snapshot; nothing can be changed through it on PostgreSQL."""
-        with _mapped(self.place), self._connect("read") as connection, connection.begin():
+        with mapped(self.place), self._connect("read") as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
@@ -123,7 +120,7 @@ class Catalog:
         """
         self.check_writable()
         mode = "write" if durable else "hasty write"
-        with _mapped(self.place, writing=True), self._connect(mode) as connection, connection.begin():
+        with mapped(self.place, writing=True), self._connect(mode) as connection, connection.begin():
             if not durable and self.dialect == "postgresql":
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
@@ -132,7 +129,7 @@ class Catalog:
     def scratch(self) -> Iterator[sa.Connection]:
         """Run reading statements that need temporary tables, holding up no writer; rolled back at the end."""
         mode = "read" if self.dialect == "sqlite" else "write"
-        with _mapped(self.place), self._connect(mode) as connection:
+        with mapped(self.place), self._connect(mode) as connection:
             transaction = connection.begin()
             try:
                 yield connection
@@ -182,12 +179,7 @@ class Catalog:
                 f"a row of {row[0]} names a row of {row[2]} that is not there"
                 for row in connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20)
             ]
-        return [
-            f"the catalog {self.place} is damaged: {' '.join(text.split())}. Restore it from a backup, or "
-            "move it away and rebuild it from the bucket: art fsck --repair"
-            for text in found
-            if text != "ok"
-        ]
+        return [damage(self.place, " ".join(text.split())).message for text in found if text != "ok"]
 
     def check_writable(self) -> None:
         """Raise AuthError where the catalog may only be read."""
@@ -211,7 +203,7 @@ class Catalog:
             try:
                 yield connection.execution_options(**options)
             except DBAPIError as error:
-                if _name(error.orig).startswith(_DOUBTFUL):
+                if name_of(error.orig).startswith(_DOUBTFUL):
                     connection.invalidate()  # what it keeps of a read that failed, nobody else should get
                 raise
 
@@ -244,7 +236,7 @@ class Catalog:
             with contextlib.closing(sqlite3.connect(self.place, timeout=30.0)) as raw:
                 raw.execute("PRAGMA journal_mode=WAL")
         except sqlite3.Error as error:
-            raise _translate_sqlite(error, self.place) from error
+            raise translate_sqlite(error, self.place) from error
 
     def _read_revision(self, connection: sa.Connection | None = None) -> str:
         if connection is None:
@@ -256,7 +248,8 @@ class Catalog:
         if revision and revision not in revisions():
             raise StoreTooNewError(
                 f"the catalog {self.place} has schema {revision}, newer than this Artline knows "
-                f"(up to {latest_revision()}). Upgrade: pip install --upgrade artline"
+                f"(up to {latest_revision()}). Upgrade: pip install --upgrade artline. If no newer one was "
+                "here, it is damaged"
             )
         return revision
 
@@ -397,103 +390,3 @@ def _file_lock(path: Path, timeout: float) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _mapped(place: str, *, writing: bool = False) -> Generator[None]:
-    """Turn the errors of the catalog's own connections into Artline's.
-
-    SQLAlchemy wraps those. What is not wrapped is about another file, such as a draft's.
-    """
-    try:
-        yield
-    except ConstraintError:
-        raise
-    except DBAPIError as error:
-        raise _translate(error, place, writing) from error
-    except sa.exc.TimeoutError as error:
-        raise StoreLockedError(
-            f"every connection to the catalog {place} stayed in use. Try again with fewer threads"
-        ) from error
-
-
-def _translate(error: DBAPIError, place: str, writing: bool) -> Exception:
-    if isinstance(error.orig, sqlite3.Error):
-        return _translate_sqlite(error.orig, place)
-    code = getattr(error.orig, "sqlstate", None) or ""
-    text = " ".join(str(error.orig).split())
-    if code in ("55P03", "40P01", "40001"):
-        return StoreLockedError(f"the catalog {place} is locked by another writer: {text}. Try again")
-    if code == "53100":
-        return StoreFullError(f"the disk under the catalog {place} is full. Free space and try again")
-    if code == "42501" or (writing and code == "25006"):  # a server that only follows another one
-        return AuthError(
-            f"the store may be read here and not written: the catalog {place} refused ({text}). Use a user "
-            "who may write its tables, and the server that takes changes"
-        )
-    if code in ("28000", "28P01"):
-        return AuthError(f"the catalog {place} refused the login: {text}. Check user and password")
-    if code in ("XX001", "XX002"):
-        return IntegrityError(f"the catalog {place} is damaged: {text}. Restore the database from a backup")
-    if not code or code[:2] in ("08", "57", "53", "3D"):
-        return StoreUnavailableError(
-            f"the catalog {place} is out of reach: {text}. Check that the database server runs"
-        )
-    return error
-
-
-def _name(error: BaseException | None) -> str:
-    """Return what SQLite calls an error, "" for those of others."""
-    return str(getattr(error, "sqlite_errorname", ""))
-
-
-def _is_damaged(place: str) -> bool:
-    """Tell whether a catalog that is said to be damaged is so for a new connection, too.
-
-    In the midst of a tree SQLite takes a read that failed for damage.
-    """
-    url = f"{Path(place).absolute().as_uri()}?mode=rw"
-    try:
-        with contextlib.closing(sqlite3.connect(url, uri=True)) as raw:
-            told = str(raw.execute("PRAGMA quick_check(1)").fetchone()[0])
-    except sqlite3.Error as error:
-        return _name(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
-    return told != "ok" and "error code" not in told
-
-
-def _translate_sqlite(error: sqlite3.Error, place: str) -> Exception:
-    name = _name(error)
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
-        return StoreLockedError(
-            f"the catalog {place} stayed locked by another process. Wait for it to end and try again "
-            "(ART_LOCK_TIMEOUT sets how long to wait)"
-        )
-    if name == "SQLITE_FULL":
-        return StoreFullError(f"the disk under the catalog {place} is full. Free space and try again")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        if not _is_damaged(place):
-            return StoreUnavailableError(
-                f"the catalog {place} could not be read just now ({error}). Check the disk, and try again"
-            )
-        return IntegrityError(
-            f"the catalog {place} is damaged ({error}). Restore it from a backup, or move it away and "
-            "rebuild it from the bucket: art fsck --repair"
-        )
-    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")) or (
-        name.startswith("SQLITE_CANTOPEN") and not _writable(place)
-    ):
-        return AuthError(f"no permission to write the catalog {place}. Check its owner and mode")
-    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_IOERR")):
-        folder = os.path.dirname(place) or "."
-        if os.path.isdir(folder) and shutil.disk_usage(folder).free < 128 << 10:
-            return StoreFullError(
-                f"the disk under the catalog {place} is full; SQLite needs some room even to read. Free space"
-            )
-        return StoreUnavailableError(
-            f"the catalog {place} cannot be opened or read ({error}). Check the disk and the path"
-        )
-    return error
-
-
-def _writable(place: str) -> bool:
-    return os.access(place if os.path.exists(place) else os.path.dirname(place) or ".", os.W_OK | os.R_OK)

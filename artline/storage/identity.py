@@ -43,10 +43,11 @@ def identify(catalog: Catalog, bucket: Bucket, algorithm: Algorithm, adopt: bool
     another store's).
     """
     known = _known(catalog)
-    if known is not None and not isinstance(bucket, LocalBucket):
+    if known is not None and not adopt and not isinstance(bucket, LocalBucket):
         return parse_identity(known, catalog.place)  # fsck compares a remote bucket's, not every opening
     if adopt:
         stored = _mended(catalog, bucket, known)
+        known = _known(catalog)
     else:
         stored = read_identity(bucket) if bucket.exists(STORE_FILE) else None
     if not adopt and known is None and next(bucket.list("packs/"), None) is not None:
@@ -80,11 +81,14 @@ def read_identity(bucket: Bucket) -> str:
     try:
         return bucket.read(STORE_FILE).decode()
     except UnicodeDecodeError as error:
-        raise IntegrityError(f"{STORE_FILE} of the store at {bucket.url} is damaged: {error}") from error
+        raise _damaged(bucket.url, error) from error
 
 
 def restore_identity(content: ContentStore) -> None:
-    """Write the store's file anew, from the catalog, where it is damaged or gone from the bucket."""
+    """Write the store's file anew, from the catalog, where it is damaged or gone from the bucket.
+
+    Where the catalog's copy is damaged that is written anew, from the file. What packs say decides.
+    """
     known = _known(content.catalog)
     if known is not None:
         _mended(content.catalog, content.bucket, known)
@@ -98,17 +102,30 @@ def parse_identity(text: str, place: str) -> dict[str, Any]:
         if identity["format"] != FORMAT or type(version) is not int:
             raise ValueError(identity["format"], version)
         if version > FORMAT_VERSION:
-            raise StoreTooNewError(
-                f"the store at {place} has format {version}, newer than this Artline reads "
-                f"({FORMAT_VERSION}). Upgrade: pip install --upgrade artline"
-            )
+            raise _too_new(place, f"has format {version}, newer than this Artline reads ({FORMAT_VERSION})")
         if len(bytes.fromhex(identity["id"])) != 16 or len(identity["id"]) != 32:
             raise ValueError(identity["id"])
-        ChunkerParameters.from_json(identity["chunker"])
+        try:
+            ChunkerParameters.from_json(identity["chunker"])
+        except StoreTooNewError as error:
+            raise _too_new(place, f"is of a newer one: {error.message}") from None
         Algorithm(identity["digest"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise IntegrityError(f"{STORE_FILE} of the store at {place} is damaged: {error!r}") from error
+        raise _damaged(place, error) from error
     return dict(identity)
+
+
+def _damaged(place: str, error: Exception) -> IntegrityError:
+    return IntegrityError(
+        f"{STORE_FILE} of the store at {place} is damaged ({error!r}). Write it anew: art fsck --repair"
+    )
+
+
+def _too_new(place: str, why: str) -> StoreTooNewError:
+    return StoreTooNewError(
+        f"the store at {place} {why}. Upgrade: pip install --upgrade artline. If no newer one made it, its "
+        f"{STORE_FILE} is damaged. Write it anew: art fsck --repair"
+    )
 
 
 _KNOWN = sa.select(schema.store_meta.c.value).where(schema.store_meta.c.key == "store")
@@ -128,8 +145,8 @@ def _agree(catalog: Catalog, bucket: Bucket, known: str, stored: str | None) -> 
     if stored is not None and parse_identity(stored, bucket.url)["id"] != identity["id"]:
         raise UsageError(
             f"the bucket {bucket.url} belongs to another store than the catalog {catalog.place}. "
-            "Check ART_CATALOG and ART_BUCKET. If the bucket's own catalog is lost, take it over: "
-            "art fsck --repair"
+            "Check ART_CATALOG and ART_BUCKET. If the bucket's own catalog is lost, or one of the two is "
+            "damaged: art fsck --repair"
         )
     return identity
 
@@ -149,18 +166,51 @@ def _intended(catalog: Catalog, algorithm: Algorithm) -> str:
 
 
 def _mended(catalog: Catalog, bucket: Bucket, known: str | None) -> str | None:
-    """Return the store's file as it is, or as it is written anew where it is damaged or gone."""
+    """Return the store's file as it is, or as it is written anew where it is damaged or gone.
+
+    A catalog that opened knows the store's format: a file beside it that says it is newer is damaged.
+    """
+    ours = _sound(known, catalog.place) if known is not None else None
+    stored = None
     try:
         stored = read_identity(bucket)
         parse_identity(stored, bucket.url)
-        return stored
     except (NotFoundError, IntegrityError):
+        stored = None
+    except StoreTooNewError:
+        if ours is None:
+            raise
+        stored = None
+    if stored is None:
         if known is not None and _lost(catalog, bucket):
             return None  # there is nothing that it could belong to
-    text = known or _from_packs(bucket)
-    if text is not None:
-        bucket.put(STORE_FILE, text.encode())
+        text = ours or _from_packs(bucket)
+        if text is not None:
+            bucket.put(STORE_FILE, text.encode())
+        return text
+    if known is None or (ours is not None and _id(ours) == _id(stored)):
+        return stored
+    told = _from_packs(bucket)
+    if told is not None and _id(told) == _id(stored):
+        with catalog.write() as connection:  # it is the catalog's copy that is damaged
+            row = schema.store_meta
+            connection.execute(row.update().where(row.c.key == "store").values(value=stored))
+    elif told is not None and ours is not None and _id(told) == _id(ours):
+        bucket.put(STORE_FILE, ours.encode())
+        return ours
+    return stored
+
+
+def _sound(text: str, place: str) -> str | None:
+    try:
+        parse_identity(text, place)
+    except (IntegrityError, StoreTooNewError):
+        return None
     return text
+
+
+def _id(text: str) -> str:
+    return str(json.loads(text)["id"])
 
 
 def _from_packs(bucket: Bucket) -> str | None:

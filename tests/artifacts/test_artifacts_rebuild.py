@@ -21,10 +21,10 @@ from artline.artifacts.fsck import check
 from artline.artifacts.protection import protected_aliases, set_protection
 from artline.artifacts.records import ARTIFACT_PARTS, VERSION_PARTS, checkpoint
 from artline.artifacts.repair import repair
-from artline.artifacts.restore import survey_records
 from artline.artifacts.retention import collect
 from artline.artifacts.rules import Rule, get_rule, set_rule
 from artline.artifacts.store import ArtifactStore
+from artline.artifacts.survey import survey_records
 from artline.errors import ArtlineError, IntegrityError, ProtectedError, StoreUnavailableError
 from artline.settings import Settings, load_settings
 from artline.storage.bucket import LocalBucket
@@ -311,9 +311,10 @@ def test_a_version_whose_record_is_lost_is_named(
     log(store, "2")
     records_ = sorted(list_records(store.content), key=lambda record: record.stem)
     (store_root / "bucket" / records_[1].name).unlink()
-    gone, unrecorded = check(store).problems
+    gone, unrecorded, *history = check(store).problems
     assert gone.startswith(f"the record {records_[1].name} is gone from {store.content.bucket.url}: ")
     assert unrecorded == "local/p/peds:v1 has no record in the bucket. Write one: art fsck --repair"
+    assert any("in the history of local/p/peds:v1 that no record tells so" in told for told in history)
     lose_catalog.lose()
     store = lose_catalog.reopen()
     done = repair(store)
@@ -321,6 +322,33 @@ def test_a_version_whose_record_is_lost_is_named(
     assert len(done.unclaimed) == 1
     assert [version.version for version in store.versions("p", "peds")] == ["v2", "v0"]
     assert log(store, "3").version == "v3"
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE artifact SET description = 'other'", "local/p/peds"),
+        ("UPDATE artifact_alias SET name = 'prof' WHERE name = 'prod'", "local/p/peds"),
+        ("UPDATE artifact_tag SET name = 'gooe'", "local/p/peds:v0"),
+        ("UPDATE artifact_event SET run = 'x' WHERE id = 1", "the history of local/p/peds:v0"),
+        ("UPDATE artifact_event SET detail = '{}' WHERE id = 1", "the history of local/p/peds:v0"),
+        ("UPDATE artifact_edge SET use_as = 'x'", "the lineage of local/p/peds:v0"),
+        ("UPDATE artifact_edge SET run = 'x'", "the lineage of local/p/peds:v0"),
+    ],
+)
+def test_a_row_that_differs_from_its_record_is_named_and_mended(
+    store: ArtifactStore, statement: str, told: str
+) -> None:
+    log(store, "0", aliases=["prod"], tags=["good"], run="local/p/r")
+    log(store, "1")
+    before = snapshot(store)
+    with store.catalog.write() as conn:
+        conn.exec_driver_sql(statement)
+    (problem,) = check(store).problems
+    assert told in problem
+    assert repair(store).restored.rewritten == [told]
+    assert check(store).ok
+    assert snapshot(store) == before
 
 
 def test_a_lost_record_is_written_anew(store: ArtifactStore, store_root: Path) -> None:

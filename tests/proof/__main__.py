@@ -1,4 +1,4 @@
-"""Run the proofs for as long as asked: ``python -m proof [decoders|stores|model|powerloss|… ...]``."""
+"""Run the proofs for as long as asked: ``python -m proof [decoders|stores|flips|model|…]``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 MEMORY = 6 << 30  # what input may make the process take, threads' stacks and mapped files included
-PARTS = ("decoders", "stores", "model", "powerloss", "syscalls", "kills", "journals")
+PARTS = ("decoders", "stores", "flips", "model", "powerloss", "syscalls", "kills", "journals")
 
 
 def decoders(seed: int, end: float, scratch: Path) -> str:
@@ -39,15 +39,37 @@ def decoders(seed: int, end: float, scratch: Path) -> str:
 
 
 def stores(seed: int, end: float, scratch: Path) -> str:
-    """Rebuild, check and read stores with forged packs, manifests and caches; each 100 seeds in a child."""
+    """Rebuild, check and read stores with forged packs, manifests and caches."""
     from proof.stores import TARGETS, attempt
 
+    tried = _in_children(TARGETS, attempt, seed, end, scratch)
+    names = ", ".join(target.__name__ for target in TARGETS)
+    return f"{tried * len(TARGETS):,} stores ({tried:,} each with forged {names})"
+
+
+def flips(seed: int, end: float, scratch: Path) -> str:
+    """Flip one bit in a file of a store, and read all of it."""
+    from proof.flips import TARGETS, attempt
+
+    tried = _in_children(TARGETS, attempt, seed, end, scratch)
+    names = ", ".join(target.__name__ for target in TARGETS)
+    return f"{tried * len(TARGETS):,} stores ({tried:,} each with a bit flipped in: {names})"
+
+
+def _in_children(
+    targets: Sequence[Callable[..., None]],
+    attempt: Callable[..., None],
+    seed: int,
+    end: float,
+    scratch: Path,
+) -> int:
+    """Attempt each target with one seed after the other, each 100 of them in a child; return how many."""
     tried = 0
     while time.monotonic() < end:
         child = os.fork()  # a process that has opened thousands of stores is no longer small
         if not child:
             for one in range(seed + tried, seed + tried + 100):
-                for target in TARGETS:
+                for target in targets:
                     try:
                         attempt(target, random.Random(one), scratch)
                     except BaseException:  # noqa: BLE001 - the parent tells by the status
@@ -58,8 +80,7 @@ def stores(seed: int, end: float, scratch: Path) -> str:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         assert status == 0, f"ended with {status}, at seed {seed + tried} or one of the 99 after it"
         tried += 100
-    names = ", ".join(target.__name__ for target in TARGETS)
-    return f"{tried * len(TARGETS):,} stores ({tried:,} each with forged {names})"
+    return tried
 
 
 def model(seed: int, end: float, scratch: Path) -> str:
