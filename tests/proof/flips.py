@@ -38,6 +38,7 @@ from proof.stores import opened
 
 FILES = {"small": 10, "dir/empty": 0, "dir/large": 6000, "dir/sub/middle": 700}
 Observation = Callable[[], Any]
+_LOG = shutil.ignore_patterns("catalog.db-*")  # all of it is in the catalog by then
 
 
 class Wrong(NamedTuple):
@@ -90,9 +91,6 @@ def template() -> Path:
     runs.close()
     with contextlib.closing(sqlite3.connect(root / "catalog.db")) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        database.execute("PRAGMA journal_mode=DELETE")
-    for path in root.glob("catalog.db-*"):
-        path.unlink()
     return root
 
 
@@ -192,7 +190,7 @@ def truth() -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp())
     try:
         root = folder / "store"
-        shutil.copytree(template(), root)
+        shutil.copytree(template(), root, ignore=_LOG)
         with opened(root) as store:
             assert check(store, full=True).ok
             found = {name: read() for name, read in artifacts(store, folder)}
@@ -421,7 +419,7 @@ def attempt(
     """Flip a bit in a store of its own."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     try:
-        shutil.copytree(template(), folder / "store")
+        shutil.copytree(template(), folder / "store", ignore=_LOG)
         (folder / "out").mkdir()
         target(source, folder / "store", folder / "out")
     finally:
