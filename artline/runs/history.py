@@ -9,6 +9,7 @@ rewound the run to do not count.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -17,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from artline.errors import IntegrityError
 from artline.runs.attributes import lookup_text
-from artline.runs.branches import find_branches, find_rewinds
-from artline.runs.columns import JSON, decode_axis, decode_column, decode_orders
+from artline.runs.branches import find_branches
+from artline.runs.columns import FLOAT, INT, JSON
 from artline.runs.records import HISTORY, SYSTEM
 from artline.runs.schema import metric_chunk, metric_group, metric_key, run_writer
+from artline.runs.sealed import ChunkFiles, StoredAxis
 
 if TYPE_CHECKING:
     from artline.storage.catalog import Catalog
 
-__all__ = ["STEP", "Metric", "find_rewinds", "list_metrics", "read_history", "scan_history", "thin_records"]
+__all__ = ["STEP", "Metric", "list_metrics", "read_history", "scan_history", "thin_records"]
 
 STEP, TIME, RUNTIME = "_step", "_timestamp", "_runtime"
 _PAGE_ROWS = 8192
@@ -54,18 +55,18 @@ class _Group:
     ordinals: list[int] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    axes: list[bytes] = field(default_factory=list)
-    columns: list[list[Any]] = field(default_factory=list)
+    steps: array[int] = field(default_factory=lambda: array("q"))
+    times: array[float] = field(default_factory=lambda: array("d"))
+    axes: list[StoredAxis] = field(default_factory=list)
+    columns: list[Any] = field(default_factory=list)  # an array of numbers or a list of anything else each
 
 
-def list_metrics(conn: sa.Connection, run: int, stream: str | None = None) -> list[Metric]:
+def list_metrics(conn: sa.Connection, files: ChunkFiles, run: int, stream: str | None = None) -> list[Metric]:
     """Return every key of a run's history with the number of rows that hold it, by stream and key."""
     counts: dict[tuple[str, str], int] = {}
     for found in (HISTORY, SYSTEM) if stream is None else (stream,):
         for group in _find_groups(conn, run, found, None):
-            rows = _count_rows(conn, group)
+            rows = _count_rows(conn, files, group)
             for key in group.keys if rows else ():
                 counts[found, key] = counts.get((found, key), 0) + rows
     return [Metric(found, key, counts[found, key]) for found, key in sorted(counts)]
@@ -73,6 +74,7 @@ def list_metrics(conn: sa.Connection, run: int, stream: str | None = None) -> li
 
 def read_history(
     conn: sa.Connection,
+    files: ChunkFiles,
     run: int,
     *,
     stream: str,
@@ -89,12 +91,13 @@ def read_history(
     low = _LOWEST if min_step is None else min_step
     high = _HIGHEST if max_step is None else max_step
     groups = _find_groups(conn, run, stream, keys)
-    _load(conn, groups, low, high)
+    _load(conn, files, groups, low, high)
     return _merge([group for group in groups if group.steps], origin, low, high)
 
 
 def scan_history(
     catalog: Catalog,
+    files: ChunkFiles,
     run: int,
     *,
     stream: str,
@@ -116,7 +119,7 @@ def scan_history(
             high = _page_end(conn, groups, low, last, max(page_size, _PAGE_ROWS))
             if high is None:
                 return
-            _load(conn, groups, low, high)
+            _load(conn, files, groups, low, high)
         yield from _merge([group for group in groups if group.steps], origin, low, high)
         low = high + 1
 
@@ -194,7 +197,7 @@ def _find_groups(conn: sa.Connection, run: int, stream: str, keys: Sequence[str]
     return list(groups.values())
 
 
-def _count_rows(conn: sa.Connection, group: _Group) -> int:
+def _count_rows(conn: sa.Connection, files: ChunkFiles, group: _Group) -> int:
     """Return how many rows of a group count; leaves those of the chunks at its end in it."""
     if group.highest == _HIGHEST:
         return group.rows
@@ -208,7 +211,7 @@ def _count_rows(conn: sa.Connection, group: _Group) -> int:
         )
     ).scalar_one()
     edge = _Group(group.id, group.writer, group.highest, 0)
-    _load(conn, [edge], group.highest, group.highest)
+    _load(conn, files, [edge], group.highest, group.highest)
     return int(whole) + sum(step <= group.highest for step in edge.steps)
 
 
@@ -241,25 +244,30 @@ def _page_end(conn: sa.Connection, groups: Sequence[_Group], low: int, last: int
     return last if ends else None
 
 
-def _load(conn: sa.Connection, groups: Sequence[_Group], low: int, high: int) -> None:
+def _load(conn: sa.Connection, files: ChunkFiles, groups: Sequence[_Group], low: int, high: int) -> None:
     """Read the chunks of the groups that touch the steps from ``low`` to ``high``."""
     alike: dict[tuple[int, ...], list[_Group]] = {}
     for group in groups:
-        group.columns = [[] for _ in group.keys]
+        group.columns = [array(kind) if kind in (FLOAT, INT) else [] for kind in group.kinds]
         alike.setdefault(tuple(group.ordinals), []).append(group)
     for ordinals, members in alike.items():
         for at in range(0, len(members), 500):
-            _load_alike(conn, members[at : at + 500], ordinals, low, high)
+            _load_alike(conn, files, members[at : at + 500], ordinals, low, high)
 
 
 def _load_alike(
-    conn: sa.Connection, groups: Sequence[_Group], ordinals: tuple[int, ...], low: int, high: int
+    conn: sa.Connection,
+    files: ChunkFiles,
+    groups: Sequence[_Group],
+    ordinals: tuple[int, ...],
+    low: int,
+    high: int,
 ) -> None:
     table = metric_chunk.c
     query = (
-        sa.select(table.metric_group_id, table.ordinal, table.payload)
+        sa.select(table.metric_group_id, table.seq, table.ordinal, table.payload, table.location)
         .where(table.metric_group_id.in_([group.id for group in groups]), table.level == 0)
-        .order_by(table.metric_group_id, table.ordinal, table.seq)
+        .order_by(table.metric_group_id, table.seq)
     )
     if len(ordinals) <= 500:
         query = query.where(table.ordinal.in_([0, *ordinals]))
@@ -268,23 +276,17 @@ def _load_alike(
     if high < _HIGHEST:
         query = query.where(table.step_min <= high)
     by_id = {group.id: group for group in groups}
-    places = {ordinal: index for index, ordinal in enumerate(ordinals)}
-    for group_id, ordinal, payload in conn.execute(query):
+    chunks: dict[tuple[int, int], dict[int, tuple[bytes | None, str | None]]] = {}
+    for group_id, seq, ordinal, payload, location in conn.execute(query):
+        chunks.setdefault((group_id, seq), {})[ordinal] = payload, location
+    for (group_id, _), parts in chunks.items():
         group = by_id[group_id]
-        if ordinal == 0:
-            steps, times = decode_axis(payload)
-            group.steps += steps
-            group.times += times
-            group.axes.append(payload)
-        elif ordinal in places:
-            values = decode_column(payload)
-            index = places[ordinal]
-            group.columns[index] += list(map(json.loads, values)) if group.kinds[index] == JSON else values
-    for group in groups:
-        if any(len(column) != len(group.steps) for column in group.columns):
-            raise IntegrityError(
-                f"metric group {group.id} holds {len(group.steps)} rows of steps and another number of values"
-            )
+        axis, columns = files.read(parts, ordinals)
+        group.steps.extend(axis.steps)
+        group.times.extend(axis.times)
+        group.axes.append(axis)
+        for at, values in enumerate(columns):
+            group.columns[at].extend(map(json.loads, values) if group.kinds[at] == JSON else values)
 
 
 def _merge(groups: Sequence[_Group], origin: float, low: int, high: int) -> list[dict[str, Any]]:
@@ -300,7 +302,7 @@ def _merge(groups: Sequence[_Group], origin: float, low: int, high: int) -> list
         for at, (step, order) in enumerate(zip(group.steps, _orders(group), strict=True))
         if low <= step <= high and step <= group.highest
     )
-    values = [list(zip(*group.columns, strict=True)) for group in groups]
+    values = [list(zip(*_lists(group), strict=True)) for group in groups]
     records: list[dict[str, Any]] = []
     record: dict[str, Any] = {}
     last_writer = -1
@@ -323,17 +325,22 @@ def _merge(groups: Sequence[_Group], origin: float, low: int, high: int) -> list
 
 
 def _orders(group: _Group) -> Iterator[int]:
-    return chain.from_iterable(map(decode_orders, group.axes))
+    return chain.from_iterable(axis.orders for axis in group.axes)
+
+
+def _lists(group: _Group) -> list[list[Any]]:
+    return [column.tolist() if isinstance(column, array) else column for column in group.columns]
 
 
 def _records(group: _Group, origin: float) -> list[dict[str, Any]]:
     # The hottest loop of a read: constant keys and one pass a column are twice as fast as dict(zip(…)).
     first, *others = group.keys
+    values, *columns = _lists(group)
     records = [
         {"_step": step, "_timestamp": time, "_runtime": time - origin, first: value}
-        for step, time, value in zip(group.steps, group.times, group.columns[0], strict=True)
+        for step, time, value in zip(group.steps.tolist(), group.times.tolist(), values, strict=True)
     ]
-    for key, column in zip(others, group.columns[1:], strict=True):
+    for key, column in zip(others, columns, strict=True):
         for record, value in zip(records, column, strict=True):
             record[key] = value
     return records

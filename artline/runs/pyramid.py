@@ -1,7 +1,8 @@
 """The pyramid over metric chunks: what every 64 rows, 64 times 64 rows, … come to.
 
 An entry tells of consecutive rows of a group how many there are, which steps and times they span, and of
-each key its first, smallest, largest, last and mean number, how many numbers and how many NaN. NaN, text
+each key its first, smallest, largest, last and mean number (the mean to seven digits), how many numbers and
+how many NaN. NaN, text
 and lists count for nothing else; without any number the smallest is infinity and the largest its negative, so
 that entries merge by taking the smallest and the largest. The layout is specified in ``docs/format/v1.md``.
 """
@@ -9,6 +10,7 @@ that entries merge by taking the smallest and the largest. The layout is specifi
 from __future__ import annotations
 
 import math
+import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -22,6 +24,8 @@ __all__ = ["FAN", "Spans", "Stats", "number_of", "stats_kind"]
 FAN = 64
 
 _INF = math.inf
+_FLOAT32 = struct.Struct("<f")
+_SMALLEST_FLOAT32 = 2.0**-126  # with all its digits
 _NUMBER_START = frozenset("-0123456789NI")
 
 
@@ -154,7 +158,7 @@ class Stats:
         self.minimum.append(low)
         self.maximum.append(high)
         self.last.append(block[-1])
-        self.mean.append(_mean(total, block))
+        self.mean.append(_mean(total, block, low, high))
         self.min_step.append(steps[at + block.index(low)])
         self.max_step.append(steps[at + block.index(high)])
 
@@ -171,7 +175,7 @@ class Stats:
         self.minimum.append(low)
         self.maximum.append(high)
         self.last.append(numbers[-1])
-        self.mean.append(_mean(sum(numbers), numbers))
+        self.mean.append(_mean(sum(numbers), numbers, low, high))
         self.min_step.append(steps[places[numbers.index(low)]])
         self.max_step.append(steps[places[numbers.index(high)]])
 
@@ -258,16 +262,27 @@ def _columns(entries: Spans | Stats) -> list[array[Any]]:
     return [getattr(entries, field.name) for field in fields(entries)]
 
 
-def _mean(total: float, values: Sequence[Any]) -> float:
+def _mean(total: float, values: Sequence[Any], low: Any, high: Any) -> float:
     count = len(values)
     mean = total / count
-    if math.isinf(mean) and not any(map(math.isinf, values)):
+    if math.isinf(mean) and low > -_INF and high < _INF:
         mean = math.fsum(value / count for value in values)  # the sum is beyond float64, the mean is not
-    return mean
+    return _short(mean, low, high)
 
 
 def _weighted(means: array[float], counts: array[int], total: int, low: Any, high: Any) -> float:
     mean = float(sum(map(mul, means, counts))) / total
     if math.isinf(mean) and low > -_INF and high < _INF:
         mean = math.fsum(map(mul, means, [count / total for count in counts]))
-    return mean
+    return _short(mean, low, high)
+
+
+def _short(mean: float, low: Any, high: Any) -> float:
+    """Return a mean to float32's seven digits, which take half the room, unless those leave its bounds."""
+    if abs(mean) < _SMALLEST_FLOAT32:
+        return mean
+    try:
+        (short,) = _FLOAT32.unpack(_FLOAT32.pack(mean))
+    except OverflowError:
+        return mean
+    return float(short) if low <= short <= high else mean

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from artline.artifacts.projects import find_project, list_projects
-from artline.errors import NotFoundError, RunNotFoundError
+from artline.errors import AuthError, NotFoundError, RunNotFoundError, StoreUnavailableError
 from artline.runs.attributes import clean_text, write_attributes
+from artline.runs.charts import Curve, read_curves
 from artline.runs.config import flatten, replace_leaves
 from artline.runs.definitions import SummaryBuilder
 from artline.runs.files import KeptFiles, RunFile
-from artline.runs.history import Metric, list_metrics, read_history, scan_history
+from artline.runs.history import STEP, Metric, list_metrics, read_history, scan_history
 from artline.runs.ingest import Drain, Ingestion
 from artline.runs.intake import set_tags
 from artline.runs.listing import Cursor, Page, RunRecord, count_runs, find_runs, get_run
@@ -27,6 +28,7 @@ from artline.runs.notices import warn
 from artline.runs.output import OutputPiece, read_output, tail_start
 from artline.runs.records import HISTORY, SYSTEM
 from artline.runs.schema import run
+from artline.runs.sealed import ChunkFiles, seal_chunks
 from artline.runs.values import to_json
 from artline.runs.writers import RunWriter, list_writers
 from artline.settings import Settings, load_settings
@@ -66,6 +68,7 @@ class RunStore(KeptFiles):
         self._lock = threading.Lock()
         self._warned: set[str] = set()
         self._artifacts: ArtifactStore | None = None
+        self._chunks = ChunkFiles(lambda: self.artifacts.content.bucket)
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> RunStore:
@@ -128,9 +131,23 @@ class RunStore(KeptFiles):
                 within /= run_id
         with self._lock:
             drained = self._ingestion.drain(within)
+        if drained.runs:
+            self.seal(drained.runs)
         if folders:
             self.take_folders(project, run_id)
         return drained
+
+    def seal(self, runs: Iterable[tuple[str, str, str]] | None = None) -> int:
+        """Move long histories into Parquet files in the bucket; return how many files were written.
+
+        ``runs`` names runs by entity, project and id; by default all. Without pyarrow, or while the bucket is
+        out of reach, they stay in the catalog.
+        """
+        try:
+            return seal_chunks(self.catalog, self._chunks, runs)
+        except (StoreUnavailableError, AuthError) as error:
+            warn(f"long histories stay in the catalog for now: {error}")
+            return 0
 
     def journals(self) -> list[WaitingJournal]:
         """Return the journals that lie in the root, without taking anything in."""
@@ -192,7 +209,7 @@ class RunStore(KeptFiles):
     def metrics(self, record: RunRecord, stream: str | None = None) -> list[Metric]:
         """Return the keys of a run's history, with the number of rows that hold each."""
         with self.catalog.read() as conn:
-            return list_metrics(conn, record.key, stream)
+            return list_metrics(conn, self._chunks, record.key, stream)
 
     def history(
         self,
@@ -207,6 +224,7 @@ class RunStore(KeptFiles):
         with self.catalog.read() as conn:
             return read_history(
                 conn,
+                self._chunks,
                 record.key,
                 stream=stream,
                 origin=record.created_at,
@@ -228,6 +246,7 @@ class RunStore(KeptFiles):
         """Yield the exact records of a run in bounded memory."""
         return scan_history(
             self.catalog,
+            self._chunks,
             record.key,
             stream=stream,
             origin=record.created_at,
@@ -236,6 +255,32 @@ class RunStore(KeptFiles):
             max_step=max_step,
             page_size=page_size,
         )
+
+    def curves(
+        self,
+        record: RunRecord,
+        keys: Sequence[str],
+        *,
+        x_axis: str = STEP,
+        buckets: int = 1000,
+        low: float | None = None,
+        high: float | None = None,
+        stream: str = HISTORY,
+    ) -> list[Curve]:
+        """Return metrics in buckets, however long the run is; see ``artline.runs.charts.read_curves``."""
+        with self.catalog.read() as conn:
+            return read_curves(
+                conn,
+                self._chunks,
+                record.key,
+                keys,
+                stream=stream,
+                origin=record.created_at,
+                x_axis=x_axis,
+                buckets=buckets,
+                low=low,
+                high=high,
+            )
 
     def system(self, record: RunRecord, keys: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Return the system metrics of a run, as ``history`` does."""

@@ -17,9 +17,11 @@ from uuid import uuid4
 from artline.errors import NotFoundError
 from artline.runs.ingest import Ingestion, JournalDamage
 from artline.runs.notices import warn
+from artline.runs.sealed import ChunkFiles
 from artline.runs.store import RunStore
 from artline.runs.transfer import Transfer, copy_content, copy_runs
 from artline.settings import Settings
+from artline.storage.bucket import LocalBucket
 from artline.storage.catalog import Catalog
 
 __all__ = ["SyncReport", "sync"]
@@ -94,7 +96,7 @@ def _copy_catalog(source: Path, store: RunStore) -> Transfer:
         return Transfer((), ())
     catalog = Catalog.open(str(file), lock_timeout=store.settings.lock_timeout)
     try:
-        done = copy_runs(catalog, store.catalog)
+        done = copy_runs(catalog, store.catalog, ChunkFiles(lambda: LocalBucket(source / "bucket")))
     finally:
         catalog.close()
     other = RunStore.open(Settings(root=source, lock_timeout=store.settings.lock_timeout))

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from artline.artifacts.projects import ensure_project
 from artline.artifacts.schema import project as project_table
 from artline.errors import ArtlineError
+from artline.runs.columns import encode_axis, encode_column
 from artline.runs.output import rename_writers
 from artline.runs.schema import (
     metric_chunk,
@@ -32,6 +33,7 @@ from artline.runs.schema import (
 from artline.storage.recipe import Blob
 
 if TYPE_CHECKING:
+    from artline.runs.sealed import ChunkFiles
     from artline.runs.store import RunStore
     from artline.storage.catalog import Catalog
 
@@ -52,8 +54,11 @@ class Transfer:
     clashing: tuple[str, ...]
 
 
-def copy_runs(source: Catalog, target: Catalog) -> Transfer:
-    """Copy every run of ``source`` that ``target`` does not have. Idempotent, safe to kill and repeat."""
+def copy_runs(source: Catalog, target: Catalog, files: ChunkFiles) -> Transfer:
+    """Copy every run of ``source`` that ``target`` does not have. Idempotent, safe to kill and repeat.
+
+    ``files`` reads the sealed chunks of the source: they come into the catalog, and are sealed again there.
+    """
     copied: list[str] = []
     clashing: list[str] = []
     with source.read() as conn:
@@ -70,7 +75,7 @@ def copy_runs(source: Catalog, target: Catalog) -> Transfer:
                 for writer in reading.execute(sa.select(run_writer).where(run_writer.c.run_id == row.id))
             }
             here = _find(writing, row)
-            if here is None and _copy(reading, writing, row, writers):
+            if here is None and _copy(reading, writing, row, writers, files):
                 copied.append(path)
             elif here is not None and not writers.keys() <= _writers(writing, here):
                 clashing.append(path)
@@ -148,7 +153,11 @@ def _writers(conn: sa.Connection, key: int) -> set[str]:
 
 
 def _copy(
-    reading: sa.Connection, writing: sa.Connection, row: sa.Row[Any], writers: dict[str, sa.Row[Any]]
+    reading: sa.Connection,
+    writing: sa.Connection,
+    row: sa.Row[Any],
+    writers: dict[str, sa.Row[Any]],
+    files: ChunkFiles,
 ) -> bool:
     project = ensure_project(writing, row.entity, row.project)
     values = {column.name: getattr(row, column.name) for column in run.c if column.name != "id"}
@@ -180,20 +189,31 @@ def _copy(
         writing.execute(sa.insert(run_console), {**found, "run_id": key, "payload": payload})
     for group in list(_rows(reading, metric_group, metric_group.c.run_id == row.id)):
         place = {"run_id": key, "run_writer_id": renamed[group["run_writer_id"]]}
-        new = _insert(writing, metric_group, {**group, **place})
-        keys = _rows(reading, metric_key, metric_key.c.metric_group_id == group["id"])
+        new = _insert(writing, metric_group, {**group, **place, "sealed": 0})
+        keys = list(_rows(reading, metric_key, metric_key.c.metric_group_id == group["id"]))
         writing.execute(
             sa.insert(metric_key), [{**found, "metric_group_id": new, "run_id": key} for found in keys]
         )
-        _copy_chunks(reading, writing, group["id"], new)
+        kinds = {found["ordinal"]: found["kind"] for found in keys}
+        _copy_chunks(reading, writing, group["id"], new, kinds, files)
     return True
 
 
-def _copy_chunks(reading: sa.Connection, writing: sa.Connection, group: int, new: int) -> None:
+def _copy_chunks(
+    reading: sa.Connection,
+    writing: sa.Connection,
+    group: int,
+    new: int,
+    kinds: dict[int, str],
+    files: ChunkFiles,
+) -> None:
     rows: list[dict[str, Any]] = []
     size = 0
     for found in _rows(reading, metric_chunk, metric_chunk.c.metric_group_id == group):
         del found["id"]
+        if found["location"] is not None:
+            found["payload"] = _unseal(found["location"], found["ordinal"], kinds, files)
+            found["location"] = None
         rows.append({**found, "metric_group_id": new})
         size += len(found["payload"] or b"")
         if size >= _BATCH_BYTES:
@@ -201,6 +221,14 @@ def _copy_chunks(reading: sa.Connection, writing: sa.Connection, group: int, new
             rows, size = [], 0
     if rows:
         writing.execute(sa.insert(metric_chunk), rows)
+
+
+def _unseal(location: str, ordinal: int, kinds: dict[int, str], files: ChunkFiles) -> bytes:
+    """Return one column of a sealed chunk, or its axis, as the catalog would hold it."""
+    axis, columns = files.read({0: (None, location)}, [ordinal] if ordinal else [], times=not ordinal)
+    if ordinal:
+        return encode_column(kinds[ordinal], columns[0])
+    return encode_axis(axis.steps, axis.times, axis.orders)
 
 
 def _rows(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> Iterator[dict[str, Any]]:
