@@ -84,7 +84,7 @@ _HOMES = {
     "watch": "artline.runs.current",
 }
 
-_MODULES = ("errors", "plot")
+_MODULES = {"errors": "artline.errors", "plot": "artline.plot", "tensorboard": "artline.runs.tensorboard"}
 
 # These three name state of the run in progress, so they are looked up anew each time.
 _CURRENT = ("config", "run", "summary")
@@ -125,6 +125,7 @@ __all__ = [
     "run",
     "save",
     "summary",
+    "tensorboard",
     "unwatch",
     "upsert_artifact",
     "use_artifact",
@@ -139,7 +140,7 @@ def __getattr__(name: str) -> Any:
     if name in _CURRENT:
         return getattr(import_module("artline.runs.current"), name)
     if name in _MODULES:
-        return import_module(f"artline.{name}")
+        return import_module(_MODULES[name])
     home = _HOMES.get(name)
     if home is None:
         if name.startswith("_"):

@@ -58,6 +58,7 @@ def init(
     fork_from: str | None = None,
     reinit: bool | Literal["return_previous", "finish_previous", "create_new"] | None = None,
     save_code: bool | None = None,
+    sync_tensorboard: bool | None = None,
     allow_val_change: bool | None = None,
     settings: Settings | Mapping[str, Any] | None = None,
 ) -> Run:
@@ -75,7 +76,7 @@ def init(
     config and summary, too. Only one of the three may be given. While a run
     is open ``reinit`` decides: ``return_previous`` (the default in a script), ``finish_previous`` (all of
     them; True, and the default in a notebook), or ``create_new`` for one beside it that ``artline.log`` and
-    its like do not act on.
+    its like do not act on. ``sync_tensorboard`` logs what TensorBoard writers write; see tensorboard.patch.
 
     Everything slow (git, packages, GPUs) is gathered in the background. Raises UsageError,
     InvalidNameError, ConflictError (the id is taken), RunNotFoundError, StoreUnavailableError (the root
@@ -126,6 +127,10 @@ def init(
                 f"run {begun.name} ({begun.id}) {verb} in project {begun.project}, kept in {resolved.root}"
             )
         _attach(begun)
+        if sync_tensorboard:
+            from artline.runs.tensorboard import patch
+
+            patch()
     return begun
 
 

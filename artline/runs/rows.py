@@ -127,6 +127,24 @@ class RowQueue:
         """Queue a row whose plan the caller keeps itself, as the system sampler does."""
         self.items.append((plan, step, time.time(), values))
 
+    def log_at(self, data: Mapping[str, Any], step: int, at: float) -> None:
+        """Queue a complete row at a step and time of its own; the step of the next row stays as it is."""
+        if self._closed is not None:
+            self._closed()
+            return
+        plan, values = self._plan(data)
+        if plan.late and self.take_late is not None:
+            self.take_late([values[n] for n in plan.late])
+        with self._lock:
+            self._emit((plan, _integer(step), at, self._measure(plan, values)))
+        if self._cells > WAKE_CELLS:
+            self._press()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much is queued that the recorder works at once: who can wait had better wait."""
+        return self._cells > WAKE_CELLS
+
     def take(self) -> list[Item]:
         """Take everything that is queued. Only one thread at a time may."""
         items = self.items

@@ -335,9 +335,9 @@ class Run(RunArtifacts, RunModels, RunNames, RunSaving, RunSources, RunWatch):
         if self._ending_thread == threading.get_ident() and self._last is not None:
             self._recorder.finish(self._last, FINISH_TIMEOUT)
 
-    def attach(self, companion: Companion) -> None:
-        """Stop a background companion when the run ends, in the order of attaching."""
-        self._companions.append(companion)
+    def attach(self, companion: Companion, first: bool = False) -> None:
+        """Stop a background companion when the run ends, in the order of attaching, or before all others."""
+        self._companions.insert(0 if first else len(self._companions), companion)
 
     def after_end(self, action: Callable[[str], None]) -> None:
         """Call ``action(state)`` once the run has ended."""
