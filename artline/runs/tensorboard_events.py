@@ -95,7 +95,7 @@ class EventFile:
     def _event(self, data: memoryview) -> Iterator[Step]:
         try:
             found = self._parse(data)
-        except (IndexError, struct.error, ValueError):  # a frame that holds no Event
+        except (AttributeError, IndexError, struct.error, TypeError, ValueError):  # it holds no Event
             return
         if found is not None:
             yield found
@@ -149,7 +149,7 @@ class EventFile:
         kind, items = _tensor(data)
         if kind == _STRING:
             if plugin == "images":  # width and height come first
-                images = [bytes(item) for item in items[2:]]
+                images = [item.tobytes() for item in items[2:]]
                 step.values[tag] = images[0] if len(images) == 1 else images
             else:
                 texts = [_text(item) for item in items]
@@ -204,14 +204,14 @@ def _signed(value: int) -> int:
 
 
 def _text(value: memoryview) -> str:
-    return bytes(value).decode("utf-8", "replace")
+    return value.tobytes().decode("utf-8", "replace")
 
 
 def _last(data: memoryview, wanted: int) -> bytes:
     found = b""
     for key, value in _fields(data):
         if key == wanted:
-            found = bytes(value)
+            found = value.tobytes()
     return found
 
 
@@ -224,7 +224,7 @@ def _metadata(data: memoryview) -> tuple[str, bytes]:
                 if inner == 1:
                     name = _text(part)
                 elif inner == 2:
-                    content = bytes(part)
+                    content = part.tobytes()
     return name, content
 
 
@@ -279,7 +279,7 @@ def _tensor(data: memoryview) -> tuple[int, list[Any]]:
         elif key == 2:
             size = _size(value)
         elif key == 4:
-            content = bytes(value)
+            content = value.tobytes()
         elif key == 5:
             typed += [number for (number,) in struct.iter_unpack("<f", value)]
         elif key == 6:

@@ -99,7 +99,7 @@ def test_what_cannot_be_logged_is_said_once_and_left_out(
     assert [row["x"] for row in art.Api().run(f"boards/{run.id}").scan_history()] == [1.0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(data=st.binary(max_size=300), cut=st.integers(0, 400))
 def test_no_bytes_make_the_reader_fail(data: bytes, cut: int, tmp_path_factory: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "events.out.tfevents.fuzzed"
