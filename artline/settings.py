@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from artline.errors import ConflictError, SourceNotReadableError, UsageError
+from artline.errors import AuthError, ConflictError, SourceNotReadableError, UsageError
 
 __all__ = [
     "ENVIRONMENT",
     "PROJECT_FILE",
     "Settings",
     "create_project_file",
+    "credentials_file",
     "find_project_file",
     "load_settings",
     "parse_size",
+    "read_logins",
     "redacted_url",
     "user_file",
 ]
@@ -26,6 +28,7 @@ PROJECT_FILE = "art.toml"
 
 ENVIRONMENT = {
     "root": "ART_HOME",
+    "server": "ART_SERVER",
     "catalog": "ART_CATALOG",
     "bucket": "ART_BUCKET",
     "entity": "ART_ENTITY",
@@ -58,11 +61,13 @@ MODES = ("online", "offline", "disabled", "shared")
 class Settings:
     """Every setting with its effective value; ``sources`` tells where each came from.
 
-    Times are in seconds. ``catalog`` and ``bucket`` are URLs; empty means the SQLite file and the
-    folder under ``root``.
+    Times are in seconds. ``server`` is the URL of an Artline server; empty means that this process opens
+    the store itself. ``catalog`` and ``bucket`` are URLs; empty means the SQLite file and the folder under
+    ``root``.
     """
 
     root: Path
+    server: str = ""
     catalog: str = ""
     bucket: str = ""
     entity: str = "local"
@@ -135,6 +140,10 @@ def load_settings(*, start: str | os.PathLike[str] | None = None, **overrides: A
         if value is not None:
             values[name] = _convert(name, value, "argument")
             sources[name] = "argument"
+    if values.get("server") and "entity" not in values:
+        team = read_logins(credentials_file()).get(values["server"], {}).get("entity")
+        if team:
+            values["entity"], sources["entity"] = team, "login"
     if "root" not in values:
         values["root"] = Path(os.path.expanduser("~")).absolute() / ".artline"
     return Settings(**values, sources={name: sources.get(name, "default") for name in known})
@@ -200,6 +209,32 @@ def user_file() -> Path:
     """Return where the user's own settings file lies (it may not exist)."""
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
     return Path(base) / "artline" / "config.toml"
+
+
+def credentials_file() -> Path:
+    """Return where ``art login`` keeps keys, readable by its owner alone; the file may not exist."""
+    return user_file().with_name("credentials.json")
+
+
+def read_logins(file: Path) -> dict[str, dict[str, str]]:
+    """Return what ``art login`` kept, by server: ``key`` (unless a keyring has it) and ``entity``.
+
+    Raises AuthError when the file is open to others, SourceNotReadableError when it cannot be read.
+    """
+    import json
+
+    try:
+        with open(file, encoding="utf-8") as stream:
+            if os.name == "posix" and os.fstat(stream.fileno()).st_mode & 0o077:
+                raise AuthError(f"{file} holds keys and can be read by others. Run: chmod 600 '{file}'")
+            found = json.load(stream)
+        return {str(name): {str(k): str(v) for k, v in login.items()} for name, login in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        raise SourceNotReadableError(
+            f"cannot read the keys in '{file}': {error}. Remove the file and run: art login"
+        ) from error
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -281,6 +316,13 @@ def _flag(value: Any) -> bool:
     raise ValueError(f"expected true or false, got {value!r}")
 
 
+def _server(value: Any) -> str:
+    text = _text(value).strip().rstrip("/")
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError(f"expected an address that begins with https:// or http://, got {value!r}")
+    return text
+
+
 def _folder(value: Any) -> str:
     return str(_path(value)) if value != "" else ""
 
@@ -324,6 +366,7 @@ def _choice(*allowed: str) -> Callable[[Any], str]:
 
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "root": _path,
+    "server": _server,
     "entity": _name,
     "project": _name,
     "mode": _choice(*MODES),

@@ -13,7 +13,6 @@ from artline.artifacts.commit import (
     Proposal,
     add_tags,
     commit_version,
-    edit_version,
     lock_version,
     metadata_text,
     move_alias,
@@ -22,6 +21,7 @@ from artline.artifacts.commit import (
     write_edge,
 )
 from artline.artifacts.current import current_settings
+from artline.artifacts.edits import apply_edits, edits_of
 from artline.artifacts.lineage import Direction, Graph, draw, trace
 from artline.artifacts.links import link_target, link_version, links_of, unlink_version
 from artline.artifacts.projects import ProjectRecord, list_projects
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from artline.settings import Settings
     from artline.storage.catalog import Catalog
     from artline.storage.content import ContentStore
+    from artline.storage.lease import Lease
 
 __all__ = ["ArtifactStore"]
 
@@ -70,7 +71,12 @@ class ArtifactStore:
         from artline.storage.content import ContentStore
 
         settings = settings or current_settings()
-        return cls(ContentStore.open(settings), settings)
+        content = ContentStore.open(settings)
+        if settings.server:
+            from artline.artifacts.remote_store import RemoteArtifactStore
+
+            return RemoteArtifactStore(content, settings)
+        return cls(content, settings)
 
     # Logging and using
 
@@ -101,15 +107,7 @@ class ArtifactStore:
             record = self._commit(draft, project, entity, run or "", aliases, tuple(tags))
             draft.become(record)
             return draft
-        with changing(self.content) as conn:
-            current = lock_version(conn, draft.record)
-            for alias in aliases:
-                move_alias(conn, current.artifact_id, alias, current.id, run=run or "")
-            add_tags(conn, current.id, tags, run=run or "")
-            if run:
-                write_edge(conn, current.origin_id, run, OUTPUT)
-            record = load_version(conn, current.id)
-        draft.become(record)
+        draft.become(self._log_again(draft.record, run or "", aliases, tuple(tags)))
         return draft
 
     def use(
@@ -257,31 +255,9 @@ class ArtifactStore:
 
     def edit(self, version: Artifact) -> VersionRecord:
         """Write what was changed on a version: aliases, tags, description, metadata; return its record."""
-        record = version.record
-        aliases = [alias for alias in version.aliases if alias != LATEST]
-        for alias in aliases:
-            check_alias(alias)
-        for tag in version.tags:
-            check_tag(tag)
-        # What was not changed here somebody else may have changed meanwhile.
-        metadata: str | None = metadata_text(version.metadata)
-        if metadata == metadata_text(record.metadata):
-            metadata = None
-        description = version.description if version.description != record.description else None
+        edits = edits_of(version)
         with changing(self.content) as conn:
-            current = lock_version(conn, record)
-            for alias in record.aliases:
-                # Only if it is still here: somebody may have moved it to another version meanwhile.
-                if alias != LATEST and alias not in aliases and alias in current.aliases:
-                    remove_alias(conn, record.artifact_id, alias)
-            for alias in aliases:
-                if alias not in record.aliases:
-                    move_alias(conn, record.artifact_id, alias, record.id)
-            remove_tags(conn, record.id, [tag for tag in record.tags if tag not in version.tags])
-            add_tags(conn, record.id, [tag for tag in version.tags if tag not in record.tags])
-            ttl = version.given_ttl
-            edit_version(conn, record.id, metadata=metadata, description=description, ttl=ttl)
-            return load_version(conn, record.id)
+            return apply_edits(conn, version.record, edits)
 
     def delete(
         self,
@@ -446,15 +422,31 @@ class ArtifactStore:
                 ttl=draft.given_ttl,
                 on_latest=draft.incremental,
             )
-            lease = staging.writer.lease
             try:
-                with changing(self.content) as conn:
-                    lease.check(conn)
-                    version_id, _new = commit_version(conn, proposal)
-                    lease.release(conn)
-                    return load_version(conn, version_id)
+                return self._accept(proposal, staging.writer.lease)
             except LatestMovedError:
                 continue
+
+    def _accept(self, proposal: Proposal, lease: Lease) -> VersionRecord:
+        """Make a proposal a version, in one transaction that ends the lease; return its record."""
+        with changing(self.content) as conn:
+            lease.check(conn)
+            version_id, _new = commit_version(conn, proposal)
+            lease.release(conn)
+            return load_version(conn, version_id)
+
+    def _log_again(
+        self, version: VersionRecord, run: str, aliases: Sequence[str], tags: Sequence[str]
+    ) -> VersionRecord:
+        """Give a version that is logged once more its aliases, tags and edge; return its record."""
+        with changing(self.content) as conn:
+            current = lock_version(conn, version)
+            for alias in aliases:
+                move_alias(conn, current.artifact_id, alias, current.id, run=run)
+            add_tags(conn, current.id, tags, run=run)
+            if run:
+                write_edge(conn, current.origin_id, run, OUTPUT)
+            return load_version(conn, current.id)
 
     def _put_latest_under(self, staging: Staging, name: str, project: str, entity: str) -> None:
         from artline.errors import ArtifactNotFoundError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from artline.errors import IntegrityError
+from artline.errors import ConflictError, IntegrityError
 from artline.storage import index, schema
 from artline.storage.bucket import Bucket, LocalBucket, open_bucket
 from artline.storage.cache import Cache
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from artline.settings import Settings
     from artline.storage.cached_blocks import BlockCache
     from artline.storage.export import Export, ExportStats
-    from artline.storage.index import Location
+    from artline.storage.index import Location, SealedPack
     from artline.storage.stat_cache import StatCache
     from artline.storage.writer import ContentWriter
 
@@ -93,6 +93,10 @@ class ContentStore:
             from artline.settings import load_settings
 
             settings = load_settings()
+        if settings.server:
+            from artline.storage.remote_content import open_remote
+
+            return open_remote(settings)
         root = Path(settings.root)
         catalog_url = settings.catalog or sqlite_url(root / "catalog.db")
         bucket_url = settings.bucket or str(root / "bucket")
@@ -117,6 +121,29 @@ class ContentStore:
 
         self.catalog.check_writable()
         return ContentWriter(self, owner=owner)
+
+    def lease(self, owner: str = "") -> Lease:
+        """Return a new lease, which is written when something is first claimed under it."""
+        return Lease(self.catalog, owner)
+
+    def clock(self) -> float:
+        """Return the time in seconds since 1970 by the clock that every client of the store shares."""
+        return self.catalog.read_clock()
+
+    def register(self, lease: Lease, packs: Sequence[SealedPack]) -> None:
+        """Write the rows of packs whose objects are in the bucket, and pin what holds their chunks.
+
+        Raises ConflictError when the lease ended or a pack was collected meanwhile.
+        """
+        with lease.hold() as connection:
+            for pack in packs:
+                if pack.aged(self.catalog.now(connection)) and not self.bucket.exists(object_name(pack.name)):
+                    raise ConflictError(
+                        "what this draft stored was collected. Add the files again in a new draft"
+                    )
+            rows = index.insert_packs(connection, packs, self.catalog.now(connection))
+            others = index.insert_chunks_kept(connection, rows)
+            lease.pin(connection, {int(row[1]) for row in rows} | others)
 
     def missing(self, digests: Sequence[bytes], lease: Lease | None = None) -> set[bytes]:
         """Return which of ``digests`` the store lacks.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
 from artline.errors import ConflictError
 from artline.storage import schema
+from artline.storage.lease import LEASE_SECONDS
 from artline.storage.pack import ENTRY
 from artline.storage.schema import PackState
 
@@ -59,6 +61,16 @@ class SealedPack(NamedTuple):
     entries: Buffer
     sealed_at: float
     sealed_time: float = 0.0
+
+    def aged(self, now: float) -> bool:
+        """Tell whether it has waited for its rows so long that a collector may have taken the object.
+
+        A collector removes objects without rows, but none that it has not known for as long as a lease lasts.
+        How long that is the catalog's clock says (``now``), which may have jumped, or gone on while this
+        machine slept.
+        """
+        limit = LEASE_SECONDS / 2
+        return time.monotonic() - self.sealed_at > limit or abs(now - self.sealed_time) > limit
 
 
 def locate(connection: Connection, digests: Sequence[bytes]) -> Iterator[Location]:

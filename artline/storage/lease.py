@@ -46,6 +46,25 @@ class Lease:
         self._renewed = 0.0
         self._claimed: set[int] = set()
 
+    @classmethod
+    def again(cls, catalog: Catalog, id: str, owner: str = "", *, held: bool = False) -> Lease:
+        """Return the lease that a client named, as the catalog has it.
+
+        ``held`` says that the client was told before that it holds: one that is not there any more has ended.
+        """
+        lease = cls(catalog, owner)
+        lease.id = id
+        with catalog.read() as connection:
+            expires = connection.scalar(sa.select(schema.lease.c.expires_at).where(schema.lease.c.id == id))
+            now = catalog.now(connection)
+        if expires is not None:
+            lease.expires_at = float(expires)
+            lease._renewed = time.monotonic() - max(0.0, LEASE_SECONDS - (lease.expires_at - now))
+        elif held:
+            lease.expires_at = now
+            lease._renewed = time.monotonic()
+        return lease
+
     @contextlib.contextmanager
     def hold(self) -> Iterator[Connection]:
         """Run a transaction under the lease, which is written or prolonged by it where that is due.

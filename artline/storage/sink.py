@@ -11,11 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artline.errors import ArtlineError, ConflictError
+from artline.errors import ArtlineError
 from artline.storage.bucket import LocalBucket, open_staged, storage_error, sweep_staging
 from artline.storage.direct import DirectAppender
 from artline.storage.index import SealedPack
-from artline.storage.lease import LEASE_SECONDS
 from artline.storage.pack import (
     BLOCK_SIZE,
     ENTRY,
@@ -29,12 +28,10 @@ from artline.storage.pack import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
-
     from artline.storage.content import ContentStore
     from artline.storage.digest import Buffer
 
-__all__ = ["PACK_BLOCKS", "PACK_SIZE", "PackSink", "check_present"]
+__all__ = ["PACK_BLOCKS", "PACK_SIZE", "PackSink"]
 
 PACK_SIZE = 64 << 20
 PACK_BLOCKS = 1 << 16
@@ -107,7 +104,7 @@ class PackSink:
         if pack is None:
             return
         footer = encode_footer(pack.entries, pack.position)
-        now = self._store.catalog.read_clock()
+        now = self._store.clock()
         ended = self._disk.submit(self._end, footer, pack.written)
         self._sealing.append(self._sealer.submit(self._seal, pack, ended, pack.position + len(footer), now))
         while len(self._sealing) > self._waiting:
@@ -175,17 +172,3 @@ class PackSink:
             raise
         os.close(pack.descriptor)
         return SealedPack(pack.name, size, pack.entries, time.monotonic(), now)
-
-
-def check_present(store: ContentStore, connection: Connection, packs: Sequence[SealedPack]) -> None:
-    """Make sure, under a lease, that packs which have waited long for their rows are still in the bucket.
-
-    A collector removes objects without rows, but none that it has not known for as long as a lease lasts.
-    How long that is the catalog's clock says, which may have jumped, or gone on while this machine slept. It
-    does not do so before this transaction ends. Raises ConflictError.
-    """
-    now, limit = store.catalog.now(connection), LEASE_SECONDS / 2
-    for pack in packs:
-        aged = time.monotonic() - pack.sealed_at > limit or abs(now - pack.sealed_time) > limit
-        if aged and not store.bucket.exists(object_name(pack.name)):
-            raise ConflictError("what this draft stored was collected. Add the files again in a new draft")

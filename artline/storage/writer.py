@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from artline.errors import ArtlineError, StoreLockedError, StoreUnavailableError, UsageError
-from artline.storage import index
 from artline.storage.arena import RESERVE, WINDOW, Arena, ArenaPool
 from artline.storage.change_time import settled
 from artline.storage.compression import Compressor
-from artline.storage.lease import Lease
 from artline.storage.pack import BLOCK_SIZE, ENTRY, Codec, Kind, encode_block_header
 from artline.storage.recipe import Blob, encode_recipe
-from artline.storage.sink import PackSink, check_present
+from artline.storage.sink import PackSink
 from artline.storage.source import OPEN_FLAGS, changed, check_regular, same, source_error
 from artline.storage.stat_cache import known_blob, same_file
 from artline.storage.stream import BUFFERS, FileSource, StreamSource, encode_chunk, store_chunks
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO, Self
 
-    from sqlalchemy import Connection
-
-    from artline.storage.catalog import Catalog
     from artline.storage.content import ContentStore
     from artline.storage.digest import Buffer
     from artline.storage.index import SealedPack
@@ -77,7 +72,7 @@ class ContentWriter:
     """
 
     def __init__(self, store: ContentStore, *, owner: str = "") -> None:
-        self.lease = Lease(store.catalog, owner)
+        self.lease = store.lease(owner)
         self.stats = WriteStats()
         self._store = store
         self._hash: Callable[[Buffer], Any] = store.algorithm.constructor()
@@ -402,9 +397,7 @@ class ContentWriter:
         if not packs:
             return
         try:
-            with self.lease.hold() as connection:
-                check_present(self._store, connection, packs)
-                register(self._store.catalog, connection, self.lease, packs)
+            self._store.register(self.lease, packs)
         except StoreLockedError:
             self._unregistered = packs  # certainly without rows; after other errors they may have some
             raise
@@ -480,11 +473,3 @@ class ContentWriter:
             if error is not self._source_failure:
                 self._failure = error
             raise
-
-
-def register(catalog: Catalog, connection: Connection, lease: Lease, packs: Sequence[SealedPack]) -> None:
-    """Write the rows of sealed packs, and pin every pack that holds one of their chunks."""
-    now = catalog.now(connection)
-    rows = index.insert_packs(connection, packs, now)
-    others = index.insert_chunks_kept(connection, rows)
-    lease.pin(connection, {int(row[1]) for row in rows} | others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,7 +24,7 @@ from artline.storage.gc import Collection, collect
 from artline.storage.index import SealedPack
 from artline.storage.lease import Lease
 from artline.storage.pack import BLOCK_SIZE, ENTRY, HEADER_SIZE, Codec, Kind
-from artline.storage.writer import ContentWriter, register
+from artline.storage.writer import ContentWriter
 
 NOW = timedelta(0)
 
@@ -51,7 +52,8 @@ def end_packs(writer: ContentWriter) -> None:
 def pack_of(*digests: bytes) -> SealedPack:
     """Return a pack with another copy of chunks; nobody reads it."""
     entries = b"".join(ENTRY.pack(digest, HEADER_SIZE, 1, 1, Kind.DATA, Codec.RAW) for digest in digests)
-    return SealedPack(os.urandom(16).hex(), HEADER_SIZE + BLOCK_SIZE + 1, entries, 0.0)
+    size = HEADER_SIZE + BLOCK_SIZE + 1
+    return SealedPack(os.urandom(16).hex(), size, entries, time.monotonic(), time.time())
 
 
 class InterleavingSuite:
@@ -109,8 +111,7 @@ class InterleavingSuite:
         digests = put(store, *contents)
         undo = interrupt(digests[0])
         lease = Lease(store.catalog)
-        with lease.hold() as connection:
-            register(store.catalog, connection, lease, [pack_of(digests[0])])
+        store.register(lease, [pack_of(digests[0])])
         undo()
         for _ in range(3):
             sweep(store, repack=True)
