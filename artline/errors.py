@@ -10,6 +10,7 @@ __all__ = [
     "ArtifactNotFoundError",
     "ArtlineError",
     "AuthError",
+    "BusyError",
     "ConfigLockedError",
     "ConflictError",
     "EntryNotFoundError",
@@ -20,6 +21,7 @@ __all__ = [
     "NotFoundError",
     "ProtectedError",
     "RunNotFoundError",
+    "SignInError",
     "SourceChangedError",
     "SourceNotFoundError",
     "SourceNotReadableError",
@@ -27,6 +29,7 @@ __all__ = [
     "StoreLockedError",
     "StoreTooNewError",
     "StoreUnavailableError",
+    "TooLargeError",
     "UsageError",
 ]
 
@@ -84,6 +87,13 @@ class StoreTooNewError(UsageError):
     kind = "store_too_new"
 
 
+class TooLargeError(UsageError):
+    """A request is larger than the server allows."""
+
+    kind = "too_large"
+    http_status = 413
+
+
 class NotFoundError(ArtlineError, LookupError):
     """What was asked for does not exist."""
 
@@ -138,6 +148,13 @@ class AuthError(ArtlineError):
     http_status = 403
 
 
+class SignInError(AuthError):
+    """A server does not know who asks: the API key is missing, wrong, expired or revoked."""
+
+    kind = "sign_in"
+    http_status = 401
+
+
 class SourceNotReadableError(AuthError, PermissionError):
     """The file system refused to let this process read or write a path."""
 
@@ -164,6 +181,13 @@ class StoreUnavailableError(ArtlineError):
     kind = "store_unavailable"
     exit_code = 7
     http_status = 503
+
+
+class BusyError(StoreUnavailableError):
+    """More requests than the server allows: try again in a moment."""
+
+    kind = "busy"
+    http_status = 429
 
 
 class StoreLockedError(StoreUnavailableError):

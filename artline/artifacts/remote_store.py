@@ -17,7 +17,7 @@ from artline.artifacts.store import ArtifactStore
 from artline.artifacts.ttl import ttl_of, ttl_seconds
 from artline.artifacts.versions import CollectionRecord, EventRecord, VersionRecord
 from artline.errors import UsageError
-from artline.storage.connection import path_of
+from artline.storage.connection import project_path, team_path
 
 if TYPE_CHECKING:
     from artline.settings import Settings
@@ -122,7 +122,7 @@ class RemoteArtifactStore(ArtifactStore):
             return self.get(ref, project=project, entity=entity, type=type)
         store, path = self._for(ref, project, entity)
         record = self._connection.send(
-            "POST", path_of(*path, "uses"), VersionRecord, body=Use(ref, run, type, use_as)
+            "POST", project_path(*path, "uses"), VersionRecord, body=Use(ref, run, type, use_as)
         )
         return Artifact.from_record(record, store)
 
@@ -130,7 +130,7 @@ class RemoteArtifactStore(ArtifactStore):
         self, ref: str, *, project: str | None = None, entity: str | None = None, type: str | None = None
     ) -> Artifact:
         store, path = self._for(ref, project, entity)
-        record = self._connection.get(path_of(*path, "version"), VersionRecord, ref=ref, type=type)
+        record = self._connection.get(project_path(*path, "version"), VersionRecord, ref=ref, type=type)
         return Artifact.from_record(record, store)
 
     def by_id(self, version_id: int) -> Artifact:
@@ -138,21 +138,21 @@ class RemoteArtifactStore(ArtifactStore):
 
     def projects(self) -> list[ProjectRecord]:
         found: list[ProjectRecord] = self._connection.get(
-            path_of(self.settings.entity, "projects"), list[ProjectRecord]
+            team_path(self.settings.entity, "projects"), list[ProjectRecord]
         )
         return found
 
     def collections(
         self, project: str | None = None, type: str | None = None, *, entity: str | None = None
     ) -> list[CollectionRecord]:
-        path = path_of(*self._place(project, entity), "artifacts")
+        path = project_path(*self._place(project, entity), "artifacts")
         found: list[CollectionRecord] = self._connection.get(path, list[CollectionRecord], type=type)
         return found
 
     def versions(
         self, project: str | None, name: str, *, entity: str | None = None, deleted: bool = False
     ) -> list[VersionRecord]:
-        path = path_of(*self._place(project, entity), "artifacts", name, "versions")
+        path = project_path(*self._place(project, entity), "artifacts", name, "versions")
         found: list[VersionRecord] = self._connection.get(path, list[VersionRecord], deleted=deleted)
         return found
 
@@ -161,12 +161,12 @@ class RemoteArtifactStore(ArtifactStore):
 
     def count(self) -> tuple[int, int, int]:
         found: tuple[int, int, int] = self._connection.get(
-            path_of(self.settings.entity, "counts"), tuple[int, int, int]
+            team_path(self.settings.entity, "counts"), tuple[int, int, int]
         )
         return found
 
     def history(self, version_id: int) -> list[EventRecord]:
-        path = path_of(self.settings.entity, "versions", str(version_id), "events")
+        path = team_path(self.settings.entity, "versions", str(version_id), "events")
         found: list[EventRecord] = self._connection.get(path, list[EventRecord])
         return found
 
@@ -181,7 +181,7 @@ class RemoteArtifactStore(ArtifactStore):
     ) -> VersionRecord:
         check_alias(alias)
         _, path = self._for(ref, project, entity)
-        return self._change("PUT", path_of(*path, "alias"), AliasMove(ref, alias, force))
+        return self._change("PUT", project_path(*path, "alias"), AliasMove(ref, alias, force))
 
     def remove_alias(
         self,
@@ -194,7 +194,7 @@ class RemoteArtifactStore(ArtifactStore):
     ) -> VersionRecord:
         check_alias(alias)
         _, path = self._for(ref, project, entity)
-        return self._change("DELETE", path_of(*path, "alias"), AliasMove(ref, alias, force))
+        return self._change("DELETE", project_path(*path, "alias"), AliasMove(ref, alias, force))
 
     def set_tags(
         self, ref: str, tags: Iterable[str], *, project: str | None = None, entity: str | None = None
@@ -204,7 +204,7 @@ class RemoteArtifactStore(ArtifactStore):
         return version.store.edit(version)
 
     def edit(self, version: Artifact) -> VersionRecord:
-        path = path_of(version.record.entity, "versions", str(version.record.id))
+        path = team_path(version.record.entity, "versions", str(version.record.id))
         return self._change("PATCH", path, edits_of(version))
 
     def delete(
@@ -219,7 +219,7 @@ class RemoteArtifactStore(ArtifactStore):
         _, path = self._for(ref, project, entity)
         found: VersionRecord = self._connection.send(
             "DELETE",
-            path_of(*path, "version"),
+            project_path(*path, "version"),
             VersionRecord,
             params={"ref": ref, "delete_aliases": delete_aliases, "force": force},
         )
@@ -228,7 +228,7 @@ class RemoteArtifactStore(ArtifactStore):
     def undelete(self, ref: str, *, project: str | None = None, entity: str | None = None) -> VersionRecord:
         _, path = self._for(ref, project, entity)
         found: VersionRecord = self._connection.send(
-            "POST", path_of(*path, "undelete"), VersionRecord, params={"ref": ref}
+            "POST", project_path(*path, "undelete"), VersionRecord, params={"ref": ref}
         )
         return found
 
@@ -251,17 +251,20 @@ class RemoteArtifactStore(ArtifactStore):
                 "content. Pull it and push it there"
             )
         body = LinkRequest(version.record.id, str(ref.project), ref.name, tuple(aliases), run or "")
-        return Artifact.from_record(self._change("POST", path_of(team, "links"), body), self)
+        return Artifact.from_record(self._change("POST", team_path(team, "links"), body), self)
 
     def unlink(self, version: Artifact, *, force: bool = False) -> VersionRecord:
         record = version.record
         found: VersionRecord = self._connection.send(
-            "DELETE", path_of(record.entity, "links", str(record.id)), VersionRecord, params={"force": force}
+            "DELETE",
+            team_path(record.entity, "links", str(record.id)),
+            VersionRecord,
+            params={"force": force},
         )
         return found
 
     def links(self, version_id: int) -> list[VersionRecord]:
-        path = path_of(self.settings.entity, "versions", str(version_id), "links")
+        path = team_path(self.settings.entity, "versions", str(version_id), "links")
         found: list[VersionRecord] = self._connection.get(path, list[VersionRecord])
         return found
 
@@ -276,7 +279,7 @@ class RemoteArtifactStore(ArtifactStore):
     ) -> Graph:
         place = self._place(project, entity)
         found: Graph = self._connection.get(
-            path_of(*place, "lineage"), Graph, subject=subject, direction=direction, depth=depth
+            project_path(*place, "lineage"), Graph, subject=subject, direction=direction, depth=depth
         )
         return found
 
@@ -284,7 +287,7 @@ class RemoteArtifactStore(ArtifactStore):
         entity, _, rest = run.partition("/")
         store = self._team(entity) if rest else self
         found: list[VersionRecord] = self._connection.get(
-            path_of(store.settings.entity, "edges"), list[VersionRecord], run=run, role=role
+            team_path(store.settings.entity, "edges"), list[VersionRecord], run=run, role=role
         )
         return [Artifact.from_record(record, store) for record in found]
 
@@ -306,7 +309,7 @@ class RemoteArtifactStore(ArtifactStore):
             ttl=() if proposal.ttl is None else (ttl_seconds(proposal.ttl),),
             on_latest=proposal.on_latest,
         )
-        path = path_of(proposal.entity, proposal.project, "versions")
+        path = project_path(proposal.entity, proposal.project, "versions")
         accepted: Accepted = self._connection.send("POST", path, Accepted, body=body)
         if accepted.version is None:
             raise LatestMovedError
@@ -315,7 +318,7 @@ class RemoteArtifactStore(ArtifactStore):
     def _log_again(
         self, version: VersionRecord, run: str, aliases: Sequence[str], tags: Sequence[str]
     ) -> VersionRecord:
-        path = path_of(version.entity, "versions", str(version.id), "logged")
+        path = team_path(version.entity, "versions", str(version.id), "logged")
         found: VersionRecord = self._connection.send(
             "POST",
             path,
@@ -326,12 +329,12 @@ class RemoteArtifactStore(ArtifactStore):
         return found
 
     def _runs(self, version_id: int, role: str) -> list[str]:
-        path = path_of(self.settings.entity, "versions", str(version_id), "runs")
+        path = team_path(self.settings.entity, "versions", str(version_id), "runs")
         found: list[str] = self._connection.get(path, list[str], role=role)
         return found
 
     def _version(self, version_id: int) -> VersionRecord:
-        path = path_of(self.settings.entity, "versions", str(version_id))
+        path = team_path(self.settings.entity, "versions", str(version_id))
         found: VersionRecord = self._connection.get(path, VersionRecord)
         return found
 

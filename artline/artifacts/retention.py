@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from artline.storage.gc import Collection
     from artline.storage.recipe import Blob
 
-__all__ = ["Freed", "Retention", "collect", "live_chunks", "version_chunks"]
+__all__ = ["Freed", "Retention", "collect", "live_chunks", "row_chunks", "version_chunks"]
 
 BATCH = 4096
 
@@ -141,10 +141,11 @@ def version_chunks(
         part = chosen[start : start + 64]
         yield part
         for _, data in content.read_many(part):
-            yield from _row_chunks(content, decode_shard(data))
+            yield from row_chunks(content, decode_shard(data))
 
 
-def _row_chunks(content: ContentStore, rows: Sequence[Row]) -> Iterator[list[bytes]]:
+def row_chunks(content: ContentStore, rows: Sequence[Row]) -> Iterator[list[bytes]]:
+    """Yield the chunks that rows of a manifest need, recipes included."""
     from artline.storage.recipe import Blob
 
     files = [row for row in rows if row[1] <= EntryKind.EXECUTABLE]

@@ -22,6 +22,8 @@ COMPLETE_VARIABLE = "_ART_COMPLETE"
 SECTIONS: dict[str, dict[str, str]] = {
     "Start": {
         "init": "Make this folder a project: write art.toml.",
+        "login": "Keep the key of a server, so that it is used from now on.",
+        "logout": "Forget the key of a server on this machine.",
         "status": "Show the settings and their sources, and what the store holds.",
         "doctor": "Check that this machine can hold a store; name remedies.",
         "completion": "Print the script that completes commands and names in a shell.",
@@ -61,6 +63,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "fsck": "Check the store; name each damaged version, file and journal.",
         "cache": "Show or clean the cache of what was fetched.",
         "migrate": "Bring the catalog to the schema of this Artline.",
+        "server": "Serve a store to a team, and say who may come in.",
     },
 }
 

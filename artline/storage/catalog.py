@@ -23,7 +23,7 @@ from artline.errors import (
     UsageError,
 )
 from artline.storage.catalog_errors import damage, mapped, name_of, translate_sqlite
-from artline.storage.migrations import latest_revision, revisions, upgrade
+from artline.storage.migrations import STORE, Chain, latest_revision
 from artline.storage.readonly import ReadOnlyFile, may_not_write
 from artline.storage.schema import metadata
 
@@ -48,15 +48,18 @@ def sqlite_url(path: str | os.PathLike[str]) -> str:
 class Catalog:
     """A database with the store's schema. Safe to share between threads; each process opens its own."""
 
-    def __init__(self, engine: sa.Engine, place: str) -> None:
+    def __init__(self, engine: sa.Engine, place: str, chain: Chain = STORE) -> None:
         self._engine = engine
+        self._chain = chain
         self.place = place
         self.dialect: str = engine.dialect.name
         self._revision = ""
         self._frozen: ReadOnlyFile | None = None
 
     @classmethod
-    def open(cls, url: str, *, lock_timeout: float = 30.0, upgrade_schema: bool = True) -> Catalog:
+    def open(
+        cls, url: str, *, lock_timeout: float = 30.0, upgrade_schema: bool = True, chain: Chain = STORE
+    ) -> Catalog:
         """Open the catalog at ``url``, creating it or migrating an older schema.
 
         A SQLite catalog that this process may not write is opened for reading; writing to it raises
@@ -79,7 +82,7 @@ class Catalog:
             engine = _sqlite_engine(parsed, lock_timeout, frozen)
         else:
             engine = _postgres_engine(parsed, lock_timeout)
-        catalog = cls(engine, place)
+        catalog = cls(engine, place, chain)
         catalog._frozen = frozen
         try:
             catalog._check_schema(upgrade_schema, lock_timeout)
@@ -209,12 +212,12 @@ class Catalog:
 
     def _check_schema(self, upgrade_schema: bool, lock_timeout: float) -> None:
         self._revision = self._read_revision()
-        if self._revision == latest_revision() or not upgrade_schema:
+        if self._revision == self._chain.latest or not upgrade_schema:
             return
         if self.read_only:
             raise AuthError(
                 f"the catalog {self.place} has schema {self._revision or 'none'} and may not be written here "
-                f"to bring it to {latest_revision()}. Open it once where it may be: art migrate"
+                f"to bring it to {self._chain.latest}. Open it once where it may be: art migrate"
             )
         if self.dialect == "sqlite":
             with _file_lock(Path(self.place + ".lock"), lock_timeout):
@@ -227,9 +230,9 @@ class Catalog:
         with self.write() as connection:
             if self.dialect == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-            if self._read_revision(connection) != latest_revision():
-                upgrade(connection)
-        self._revision = latest_revision()
+            if self._read_revision(connection) != self._chain.latest:
+                self._chain.upgrade(connection)
+        self._revision = self._chain.latest
 
     def _enable_wal(self) -> None:
         try:
@@ -245,10 +248,10 @@ class Catalog:
         if not _has_table(connection, "alembic_version"):
             return ""
         revision = str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or "")
-        if revision and revision not in revisions():
+        if revision and revision not in self._chain.revisions:
             raise StoreTooNewError(
                 f"the catalog {self.place} has schema {revision}, newer than this Artline knows "
-                f"(up to {latest_revision()}). Upgrade: pip install --upgrade artline. If no newer one was "
+                f"(up to {self._chain.latest}). Upgrade: pip install --upgrade artline. If no newer one was "
                 "here, it is damaged"
             )
         return revision
@@ -332,6 +335,7 @@ def _sqlite_engine(url: sa.URL, lock_timeout: float, frozen: ReadOnlyFile | None
 
 def _postgres_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
     timeout = int(lock_timeout * 1000)
+    more = " ".join(url.normalized_query.get("options", ()))  # such as a search_path
     try:
         return sa.create_engine(
             url,
@@ -341,7 +345,7 @@ def _postgres_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
             pool_timeout=lock_timeout,
             connect_args={
                 "connect_timeout": max(2, min(int(lock_timeout), 30)),
-                "options": f"-c lock_timeout={timeout} -c idle_in_transaction_session_timeout=600000",
+                "options": f"-c lock_timeout={timeout} -c idle_in_transaction_session_timeout=600000 {more}",
                 "application_name": "artline",
             },
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from artline.settings import Settings
 
-__all__ = ["API", "Connection", "connect", "path_of"]
+__all__ = ["API", "Connection", "connect", "path_of", "project_path", "team_path"]
 
 API = "/api/v1"
 # What the server says when the same request may succeed later.
@@ -31,6 +31,16 @@ _PASSING = ("store_unavailable", "store_locked", "busy")
 def path_of(*parts: str) -> str:
     """Return a path under the API, each part quoted."""
     return "/".join([API, *(quote(part, safe="") for part in parts)])
+
+
+def team_path(team: str, *parts: str) -> str:
+    """Return a path under a team's store."""
+    return path_of("stores", team, *parts)
+
+
+def project_path(team: str, project: str, *parts: str) -> str:
+    """Return a path under a project of a team."""
+    return path_of("stores", team, "projects", project, *parts)
 
 
 class Connection:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from artline.errors import NotFoundError, StoreUnavailableError, UsageError
 from artline.storage.bucket import check_name
 from artline.storage.cache import Cache
-from artline.storage.connection import connect, path_of
+from artline.storage.connection import connect, team_path
 from artline.storage.content import ContentStore, Usage
 from artline.storage.index import Location
 from artline.storage.lease import Lease
@@ -83,7 +83,7 @@ def open_remote(settings: Settings) -> RemoteContent:
     with _lock:
         store = _stores.get(key)
         if store is None:
-            house = connection.get(path_of(settings.entity, "content"), Storehouse)
+            house = connection.get(team_path(settings.entity, "content"), Storehouse)
             store = _stores[key] = RemoteContent(connection, house, Path(settings.root), cache)
     return store
 
@@ -111,7 +111,7 @@ class RemoteContent(ContentStore):
         return RemoteLease(self, owner)
 
     def clock(self) -> float:
-        house: Storehouse = self.connection.get(path_of(self.team, "content"), Storehouse)
+        house: Storehouse = self.connection.get(team_path(self.team, "content"), Storehouse)
         return house.now
 
     def missing(self, digests: Sequence[bytes], lease: Lease | None = None) -> set[bytes]:
@@ -122,7 +122,7 @@ class RemoteContent(ContentStore):
             claim = {"lease": lease.id, "owner": lease.owner, "held": bool(lease.expires_at)}
         told: bytes = self.connection.send(
             "POST",
-            path_of(self.team, "content", "missing"),
+            team_path(self.team, "content", "missing"),
             bytes,
             params=claim,
             data=b"".join(digests),
@@ -136,7 +136,7 @@ class RemoteContent(ContentStore):
         now = self.clock()
         self.connection.send(
             "POST",
-            path_of(self.team, "content", "packs"),
+            team_path(self.team, "content", "packs"),
             params={"lease": lease.id, "owner": lease.owner, "held": bool(lease.expires_at)},
             body=[NewPack(pack.name, pack.aged(now)) for pack in packs],
         )
@@ -144,13 +144,13 @@ class RemoteContent(ContentStore):
 
     def locate(self, digests: Sequence[bytes]) -> dict[bytes, Location]:
         found: Found = self.connection.send(
-            "POST", path_of(self.team, "content", "locate"), Found, data=b"".join(digests)
+            "POST", team_path(self.team, "content", "locate"), Found, data=b"".join(digests)
         )
         self._pack_names.update({int(number): name for number, name in found.packs.items()})
         return {(digest := bytes.fromhex(row[0])): Location(digest, *row[1:]) for row in found.locations}
 
     def usage(self) -> Usage:
-        usage: Usage = self.connection.get(path_of(self.team, "content", "usage"), Usage)
+        usage: Usage = self.connection.get(team_path(self.team, "content", "usage"), Usage)
         return usage
 
     def staging(self) -> Path:
@@ -180,7 +180,7 @@ class RemoteLease(Lease):
     def _act(self, method: str) -> None:
         self._store.connection.send(
             method,
-            path_of(self._store.team, "content", "leases", self.id),
+            team_path(self._store.team, "content", "leases", self.id),
             params={"owner": self.owner, "held": bool(self.expires_at)},
         )
 
@@ -268,7 +268,7 @@ class PackBucket:
         stem = check_name(name).rpartition("/")[2].removesuffix(".pack")
         if object_name(stem) != name:
             raise _elsewhere(self.url)
-        return path_of(self._team, "content", "packs", stem)
+        return team_path(self._team, "content", "packs", stem)
 
 
 class _NoCatalog:
