@@ -30,7 +30,7 @@ from artline.runs.schema import run, run_writer
 if TYPE_CHECKING:
     from artline.storage.catalog import Catalog
 
-__all__ = ["Drain", "Ingestion", "JournalDamage"]
+__all__ = ["REFUSED", "Drain", "Ingestion", "JournalDamage", "is_damage"]
 
 # How much of the journals one transaction takes in.
 _BATCH_BYTES = 8 << 20
@@ -42,7 +42,7 @@ _SEQ_OFFSET = 8  # where a frame header holds its number
 
 
 # What a database raises for values it cannot keep: out of its range, or of a wrong kind.
-_REFUSED = (sa.exc.DataError, sa.exc.IntegrityError, ArithmeticError, TypeError, ValueError, LookupError)
+REFUSED = (sa.exc.DataError, sa.exc.IntegrityError, ArithmeticError, TypeError, ValueError, LookupError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ class Ingestion:
             return []
         try:
             self._commit(batches, result)
-        except _REFUSED as error:
+        except REFUSED as error:
             if len(batches) > 1:
                 return [found for pair in batches for found in self._again(pair[0], result)]
             journal = batches[0][0]
@@ -257,7 +257,7 @@ class Ingestion:
                 result.damages.append(JournalDamage(file.path, journal.offset, known.damage))
             return
         known.ended = writer.state != OPEN
-        known.damage = _plain(journal.damage) if _is_damage(journal, gone) else ""
+        known.damage = _plain(journal.damage) if is_damage(journal, gone) else ""
         if known.damage:
             result.damages.append(JournalDamage(file.path, journal.offset, known.damage))
         if gone and not known.ended:
@@ -340,7 +340,7 @@ def _plain(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
-def _is_damage(journal: Journal, gone: bool) -> bool:
+def is_damage(journal: Journal, gone: bool) -> bool:
     """Tell damage from a torn end, which a writer leaves that dies or is writing right now.
 
     Damage is a frame that is whole and wrong though its writer is gone, or one that good frames follow:

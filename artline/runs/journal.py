@@ -309,11 +309,21 @@ class JournalReader:
     stopped before the end of the file (empty when it did not): while the writer lives that is merely a
     frame being written; once it is dead it is the torn tail of its last write.
 
+    ``file`` is read instead of the file at ``path``, which then only names it.
+
     Raises FileNotFoundError, IntegrityError (not a journal), StoreTooNewError.
     """
 
-    def __init__(self, path: str | os.PathLike[str], offset: int = 0, seq: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        offset: int = 0,
+        seq: int | None = None,
+        *,
+        file: BinaryIO | None = None,
+    ) -> None:
         self.path = Path(path)
+        self._file = file
         self.offset = offset
         self.seq = seq
         self.damage = ""
@@ -321,7 +331,7 @@ class JournalReader:
 
     def __iter__(self) -> Iterator[Frame]:
         self.damage = ""
-        with open(self.path, "rb", buffering=1 << 18) as file:
+        with self._file or open(self.path, "rb", buffering=1 << 18) as file:
             if self.offset == 0:
                 head = file.read(FILE_HEADER.size)
                 if len(head) < FILE_HEADER.size:

@@ -77,6 +77,10 @@ class RunStore(KeptFiles):
         Raises StoreUnavailableError, StoreLockedError, StoreTooNewError, AuthError.
         """
         settings = settings or load_settings()
+        if settings.server:
+            from artline.runs.remote_store import RemoteRunStore
+
+            return RemoteRunStore.open(settings)
         return cls(settings, _shared_catalog(settings))
 
     @property

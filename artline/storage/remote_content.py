@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from artline.storage.index import SealedPack
     from artline.storage.writer import ContentWriter
 
-__all__ = ["Found", "NewPack", "RemoteContent", "Storehouse", "open_remote"]
+__all__ = ["Found", "NewPack", "NoCatalog", "RemoteContent", "Storehouse", "open_remote"]
 
 _SIZE = 32  # bytes of a digest, whatever the algorithm
 
@@ -95,7 +95,7 @@ class RemoteContent(ContentStore):
         self.connection = connection
         self.team = house.team
         super().__init__(
-            _NoCatalog(connection.server),  # type: ignore[arg-type]  # it stands in for one, to say where it is
+            NoCatalog(connection.server),  # type: ignore[arg-type]  # it stands in for one, to say where it is
             PackBucket(connection, house.team),
             root,
             {"id": house.id, "digest": house.digest, "chunker": house.chunker},
@@ -271,7 +271,7 @@ class PackBucket:
         return team_path(self._team, "content", "packs", stem)
 
 
-class _NoCatalog:
+class NoCatalog:
     """What stands where a catalog would: using it tells where the catalog is."""
 
     read_only = False
