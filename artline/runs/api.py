@@ -149,16 +149,13 @@ class Api:
 
     def projects(self, entity: str | None = None) -> list[ApiProject]:
         """Return the projects of an entity, by name."""
-        from artline.artifacts.projects import list_projects
-
         self.refresh()
         wanted = entity or self.settings.entity
-        with self.store.catalog.read() as conn:
-            return [
-                ApiProject(found.entity, found.name, found.description, found.created_at)
-                for found in list_projects(conn)
-                if found.entity == wanted
-            ]
+        return [
+            ApiProject(found.entity, found.name, found.description, found.created_at)
+            for found in self.store.artifacts.projects()
+            if found.entity == wanted
+        ]
 
     def artifact(self, name: str, type: str | None = None) -> Artifact:
         """Return an artifact version: ``name:alias``, ``project/name:v3``, ``entity/project/name``, ….

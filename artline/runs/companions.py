@@ -10,7 +10,7 @@ from typing import Any
 from artline.runs import notices
 from artline.runs.media import MediaDesk
 from artline.runs.records import File
-from artline.runs.run import Companion, Run
+from artline.runs.run import FINISH_TIMEOUT, Companion, Run
 
 __all__ = ["CodeCapture", "start_companions"]
 
@@ -72,6 +72,13 @@ def start_companions(run: Run) -> None:
     run.attach(
         SystemMetrics(run.queue, Path(run.dir), settings.stats_interval, describe, label=settings.label)
     )
+    if settings.server and settings.mode in ("online", "shared"):
+        from artline.runs.earlier import journal_folder
+        from artline.runs.sender import Sender
+
+        sender = Sender(run, journal_folder(settings, run.id), max(1.0, settings.flush_interval))
+        run.attach(sender)
+        run.after_end(lambda state: sender.finish(state, FINISH_TIMEOUT))
     if settings.console:
         from artline.runs.console import ConsoleCapture
 

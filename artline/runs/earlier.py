@@ -120,24 +120,19 @@ def _misses_journals(settings: Settings, run_id: str) -> bool:
     """
     if not _has_catalog(settings):
         return False
-    import sqlalchemy as sa
-
-    from artline.runs.schema import run_writer
     from artline.runs.store import RunStore
 
     names = {file.stem for file in journal_folder(settings, run_id).glob("*.journal")}
     try:
         store = RunStore.open(settings)
         found = store.get(settings.project, run_id, deleted=True)
-        with store.catalog.read() as conn:
-            known = conn.execute(sa.select(run_writer.c.writer).where(run_writer.c.run_id == found.key))
-            return not names.issuperset(known.scalars())
+        return not names.issuperset(writer.writer for writer in store.writers(found))
     except (RunNotFoundError, StoreUnavailableError):
         return False
 
 
 def _has_catalog(settings: Settings) -> bool:
-    return bool(settings.catalog) or (settings.root / "catalog.db").exists()
+    return bool(settings.server or settings.catalog) or (settings.root / "catalog.db").exists()
 
 
 def _from_catalog(settings: Settings, run_id: str) -> Earlier | None:

@@ -16,6 +16,7 @@ from artline.runs.records import HISTORY
 from artline.runs.remote_ingest import RemoteIngestion
 from artline.runs.store import RunStore
 from artline.runs.values import to_json
+from artline.runs.writers import RunWriter
 from artline.storage.connection import connect, project_path, team_path
 from artline.storage.recipe import Blob
 from artline.storage.remote_content import NoCatalog
@@ -161,15 +162,36 @@ class RemoteRunStore(RunStore):
             if line:
                 yield decode(Any, line, self.connection.server)
 
+    def writers(self, record: RunRecord) -> list[RunWriter]:
+        path = self._path(record.project, record.run_id, "writers", entity=record.entity)
+        found: list[RunWriter] = self.connection.get(path, list[RunWriter])
+        return found
+
+    def summary_state(self, record: RunRecord) -> str:
+        path = self._path(record.project, record.run_id, "summary", entity=record.entity)
+        found: str = self.connection.get(path, str)
+        return found
+
     def console(
-        self, record: RunRecord, *, after: int = 0, stream: str | None = None, lines: int | None = None
+        self,
+        record: RunRecord,
+        *,
+        after: int = 0,
+        stream: str | None = None,
+        lines: int | None = None,
+        label: str | None = None,
     ) -> Iterator[OutputPiece]:
+        wanted = None if label is None else self._labelled(record, label)
         path = self._path(record.project, record.run_id, "console", entity=record.entity)
         while True:
             pieces = self.connection.get(path, list[OutputPiece], after=after, lines=lines)
             if not pieces:
                 return
-            yield from (piece for piece in pieces if stream in (None, piece.stream))
+            yield from (
+                piece
+                for piece in pieces
+                if stream in (None, piece.stream) and (wanted is None or piece.writer in wanted)
+            )
             after, lines = pieces[-1].cursor, None
 
     def update(

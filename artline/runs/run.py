@@ -208,7 +208,9 @@ class Run(RunArtifacts, RunModels, RunNames, RunSaving, RunSources, RunWatch):
     @property
     def url(self) -> str | None:
         """Where the run can be seen in a browser; None without a server."""
-        return None
+        if not self.settings.server:
+            return None
+        return f"{self.settings.server}/{self.entity}/{self.project}/runs/{self.id}"
 
     @property
     def program(self) -> str:

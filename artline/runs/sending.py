@@ -24,9 +24,9 @@ from artline.runs.journal import (
     HEADED,
     MAX_PAYLOAD,
     ROWS,
-    ROWS_HEADER,
     JournalReader,
 )
+from artline.runs.journal_rows import ROWS_HEADER
 from artline.runs.journals import Batch
 from artline.runs.records import Start
 

@@ -327,9 +327,14 @@ class RunStore(KeptFiles):
 
     def summary_builder(self, record: RunRecord) -> SummaryBuilder:
         """Return what a run's summary goes on counting from."""
+        state = self.summary_state(record)
+        return SummaryBuilder.from_json(json.loads(state)) if state else SummaryBuilder()
+
+    def summary_state(self, record: RunRecord) -> str:
+        """Return the same as JSON text, empty for a run without one."""
         with self.catalog.read() as conn:
             state = conn.execute(sa.select(run.c.summary_state).where(run.c.id == record.key)).scalar()
-        return SummaryBuilder.from_json(json.loads(state)) if state else SummaryBuilder()
+        return str(state or "")
 
     def described(self, record: RunRecord) -> dict[str, Any]:
         """Return the descriptive fields of a run, as a journal would have them."""

@@ -13,6 +13,7 @@ import json
 import math
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
@@ -81,9 +82,9 @@ def from_wire(kind: Any, value: Any) -> Any:
         if value not in typing.get_args(kind):
             raise ValueError(f"{value!r} is none of {typing.get_args(kind)}")
         return value
-    if origin in (list, tuple, set, frozenset):
-        return _sequence(origin, typing.get_args(kind), value)
-    if origin is dict or (isinstance(origin, type) and issubclass(origin, typing.Mapping)):
+    if origin in (list, tuple, set, frozenset, Sequence):
+        return _sequence(list if origin is Sequence else origin, typing.get_args(kind), value)
+    if origin in (dict, Mapping):
         _, inner = typing.get_args(kind)
         return {str(key): from_wire(inner, item) for key, item in _checked(dict, value).items()}
     return _plain(kind, value)

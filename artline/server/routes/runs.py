@@ -22,6 +22,7 @@ from artline.runs.records import Finish
 from artline.runs.remote_store import FileInfo, RunEdit, RunQuery
 from artline.runs.schema import run, run_writer
 from artline.runs.sending import Taken, read_batch, unpack_pieces
+from artline.runs.writers import RunWriter
 from artline.server.directory import Role
 from artline.server.routing import Call, Route
 from artline.storage.wire import encode, from_wire
@@ -177,6 +178,14 @@ def list_metrics(call: Call) -> list[Metric]:
     return call.team.runs.metrics(_record(call), call.query.stream)
 
 
+def list_writers(call: Call) -> list[RunWriter]:
+    return call.team.runs.writers(_record(call))
+
+
+def summary_state(call: Call) -> str:
+    return call.team.runs.summary_state(_record(call, deleted=True))
+
+
 async def read_history(call: Call) -> StreamingResponse:
     """Send the exact rows of a run, each a line of JSON, as they are read."""
     wanted: Rows = call.query
@@ -310,6 +319,8 @@ ROUTES = (
     Route("DELETE", _RUN, delete_run, "Delete a run.", Role.WRITE),
     Route("POST", f"{_RUN}/undelete", undelete_run, "Bring a run back.", Role.WRITE),
     Route("GET", f"{_RUN}/metrics", list_metrics, "List metrics.", query=OfStream, answer=list[Metric]),
+    Route("GET", f"{_RUN}/writers", list_writers, "List writers.", answer=list[RunWriter]),
+    Route("GET", f"{_RUN}/summary", summary_state, "Tell how the summary came about.", answer=str),
     Route("GET", f"{_RUN}/history", read_history, "Read rows.", query=Rows, streamed=True, answer=bytes),
     Route("GET", f"{_RUN}/console", read_console, "Read output.", query=Output, answer=list[OutputPiece]),
     Route("GET", f"{_RUN}/files", list_files, "List files.", answer=list[FileInfo]),
