@@ -111,12 +111,13 @@ class Connection:
         attempts = Attempts(self._patience, known=self._answered)
         while True:
             trouble = ""
+            opened = payload() if callable(payload) else None
             try:
                 answer = self._session().request(
                     method,
                     self.server + path,
                     params=wanted,
-                    data=payload() if callable(payload) else payload,
+                    data=payload if opened is None else opened,
                     headers=sent,
                     timeout=self._patience.timeout,
                     stream=stream,
@@ -129,7 +130,10 @@ class Connection:
                 ) from error
             except (requests.exceptions.RequestException, OSError) as error:
                 trouble = _reason(error)
-            else:
+            finally:
+                if opened is not None:
+                    opened.close()
+            if not trouble:
                 self._answered = True
                 if answer.status_code < 400 or answer.status_code in accept:
                     return answer

@@ -27,7 +27,11 @@ from artline.cli.server.options import open_directory, store_options
 @click.argument("name", required=False)
 @click.option("--team", help="Make the account a member of this team.")
 @click.option(
-    "--role", type=click.Choice(["read", "write", "admin", "none"]), default="write", show_default=True
+    "--role",
+    type=click.Choice(["read", "write", "admin", "none"]),
+    default="write",
+    show_default=True,
+    help="What it may do in the team.",
 )
 @click.option("--project", help="The role counts in this project only.")
 @click.option("--service", is_flag=True, help="A new account is a program's.")
