@@ -13,7 +13,7 @@ SECTIONS = {
         "user": "Add an account, change what it may do, or list them.",
         "team": "Add a team, or list them.",
         "key": "Make a key for an account, list keys, or revoke one.",
-        "audit": "Show what was done, by whom, from where.",
+        "audit": "Show what was done, by whom, from where, newest first.",
     }
 }
 
