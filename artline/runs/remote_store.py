@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from artline.errors import StoreUnavailableError
+from artline.runs.charts import Curve
 from artline.runs.files import RunFile
-from artline.runs.history import Metric
+from artline.runs.history import STEP, Metric
 from artline.runs.listing import Cursor, Page, RunRecord
 from artline.runs.output import OutputPiece
 from artline.runs.records import HISTORY
@@ -23,10 +24,11 @@ from artline.storage.remote_content import NoCatalog
 from artline.storage.wire import decode
 
 if TYPE_CHECKING:
+    from artline.runs.ingest import Ingestion
     from artline.settings import Settings
     from artline.storage.connection import Connection
 
-__all__ = ["FileInfo", "RemoteRunStore", "RunEdit", "RunQuery"]
+__all__ = ["CurveQuery", "FileInfo", "RemoteRunStore", "RunEdit", "RunQuery"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,18 @@ class RunQuery:
     limit: int = 50
     after: Cursor | None = None
     deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CurveQuery:
+    """Which metrics of a run in how many buckets; see ``RunStore.curves``."""
+
+    keys: list[str]
+    x_axis: str = STEP
+    buckets: int = 1000
+    low: float | None = None
+    high: float | None = None
+    stream: str = HISTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +83,16 @@ class RemoteRunStore(RunStore):
     """The runs of one team. What runs on this machine write is sent before anything is read."""
 
     def __init__(self, settings: Settings, connection: Connection) -> None:
-        super().__init__(settings, NoCatalog(connection.server))  # type: ignore[arg-type]  # it stands in for one
         self.connection = connection
-        self._ingestion = RemoteIngestion(  # type: ignore[assignment]  # it does the same, elsewhere
-            connection, settings.root / "journal", heartbeat_interval=settings.heartbeat_interval
+        super().__init__(settings, NoCatalog(connection.server))  # type: ignore[arg-type]  # it stands in for one
+
+    def _new_ingestion(self) -> Ingestion:
+        ingestion = RemoteIngestion(
+            self.connection,
+            self.settings.root / "journal",
+            heartbeat_interval=self.settings.heartbeat_interval,
         )
+        return cast("Ingestion", ingestion)  # it does the same, elsewhere
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> RemoteRunStore:
@@ -172,6 +191,22 @@ class RemoteRunStore(RunStore):
         found: str = self.connection.get(path, str)
         return found
 
+    def curves(
+        self,
+        record: RunRecord,
+        keys: Sequence[str],
+        *,
+        x_axis: str = STEP,
+        buckets: int = 1000,
+        low: float | None = None,
+        high: float | None = None,
+        stream: str = HISTORY,
+    ) -> list[Curve]:
+        path = self._path(record.project, record.run_id, "curves", entity=record.entity)
+        query = CurveQuery(list(keys), x_axis, buckets, low, high, stream)
+        found: list[Curve] = self.connection.send("POST", path, list[Curve], body=query)
+        return found
+
     def console(
         self,
         record: RunRecord,
@@ -242,6 +277,10 @@ class RemoteRunStore(RunStore):
             )
             for info in found
         ]
+
+    def seal(self, *args: Any, **kwargs: Any) -> int:
+        """Do nothing: the server seals what it keeps."""
+        return 0
 
     def take_folders(
         self, project: str | None = None, run_id: str | None = None, *, everything: bool = False

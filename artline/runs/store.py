@@ -62,9 +62,7 @@ class RunStore(KeptFiles):
         super().__init__()
         self.settings = settings
         self.catalog = catalog
-        self._ingestion = Ingestion(
-            catalog, settings.root / "journal", heartbeat_interval=settings.heartbeat_interval
-        )
+        self._ingestion = self._new_ingestion()
         self._lock = threading.Lock()
         self._warned: set[str] = set()
         self._artifacts: ArtifactStore | None = None
@@ -82,6 +80,13 @@ class RunStore(KeptFiles):
 
             return RemoteRunStore.open(settings)
         return cls(settings, _shared_catalog(settings))
+
+    def _new_ingestion(self) -> Ingestion:
+        return Ingestion(
+            self.catalog,
+            self.settings.root / "journal",
+            heartbeat_interval=self.settings.heartbeat_interval,
+        )
 
     @property
     def artifacts(self) -> ArtifactStore:
@@ -155,7 +160,7 @@ class RunStore(KeptFiles):
 
     def journals(self) -> list[WaitingJournal]:
         """Return the journals that lie in the root, without taking anything in."""
-        fresh = Ingestion(self.catalog, self._ingestion.folder)
+        fresh = self._new_ingestion()
         return [
             WaitingJournal(
                 journal.start.entity,

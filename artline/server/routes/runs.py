@@ -13,13 +13,14 @@ from starlette.responses import StreamingResponse
 
 from artline.artifacts.schema import project as project_table
 from artline.errors import EntryNotFoundError, IntegrityError, RunNotFoundError, UsageError
+from artline.runs.charts import Curve
 from artline.runs.history import Metric
 from artline.runs.ingest import REFUSED
 from artline.runs.intake import mark_writer, take_in
 from artline.runs.listing import Page, RunRecord
 from artline.runs.output import OutputPiece, read_output, tail_start
-from artline.runs.records import Finish
-from artline.runs.remote_store import FileInfo, RunEdit, RunQuery
+from artline.runs.records import HISTORY, SYSTEM, Finish
+from artline.runs.remote_store import CurveQuery, FileInfo, RunEdit, RunQuery
 from artline.runs.schema import run, run_writer
 from artline.runs.sending import Taken, read_batch, unpack_pieces
 from artline.runs.writers import RunWriter
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["ROUTES"]
 
 _MOST_RUNS = 1000
+_MOST_BUCKETS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,21 @@ def list_metrics(call: Call) -> list[Metric]:
     return call.team.runs.metrics(_record(call), call.query.stream)
 
 
+def read_curves(call: Call) -> list[Curve]:
+    query: CurveQuery = call.body
+    if query.stream not in (HISTORY, SYSTEM):
+        raise UsageError(f"there is no stream '{query.stream}'. Use history or system")
+    return call.team.runs.curves(
+        _record(call),
+        query.keys,
+        x_axis=query.x_axis,
+        buckets=max(1, min(query.buckets, _MOST_BUCKETS)),
+        low=query.low,
+        high=query.high,
+        stream=query.stream,
+    )
+
+
 def list_writers(call: Call) -> list[RunWriter]:
     return call.team.runs.writers(_record(call))
 
@@ -319,6 +336,14 @@ ROUTES = (
     Route("DELETE", _RUN, delete_run, "Delete a run.", Role.WRITE),
     Route("POST", f"{_RUN}/undelete", undelete_run, "Bring a run back.", Role.WRITE),
     Route("GET", f"{_RUN}/metrics", list_metrics, "List metrics.", query=OfStream, answer=list[Metric]),
+    Route(
+        "POST",
+        f"{_RUN}/curves",
+        read_curves,
+        "Read metrics for a chart.",
+        body=CurveQuery,
+        answer=list[Curve],
+    ),
     Route("GET", f"{_RUN}/writers", list_writers, "List writers.", answer=list[RunWriter]),
     Route("GET", f"{_RUN}/summary", summary_state, "Tell how the summary came about.", answer=str),
     Route("GET", f"{_RUN}/history", read_history, "Read rows.", query=Rows, streamed=True, answer=bytes),
