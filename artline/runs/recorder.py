@@ -188,6 +188,8 @@ class Recorder:
         """Take in and write what is queued; with ``last`` also the end."""
         if last is None:
             self.queue.commit(older_than=self._flush_interval / 4)
+        if self._trouble:  # first, so that nothing is dropped that would fit by now
+            self._write(fsync=False)
         try:
             self._absorb(final=last is not None)
         except Exception as error:  # noqa: BLE001  # the end must be written whatever else is wrong
@@ -277,7 +279,7 @@ class Recorder:
     def _absorb(self, *, final: bool = False) -> None:
         """Encode everything queued, in order."""
         items = self.queue.take()
-        if self._late and (final or self._writer.pending <= MOST_PENDING):
+        if self._late and self._writer.pending <= MOST_PENDING:
             self._append_late()
         if self.queue.dropped:
             dropped, self.queue.dropped = self.queue.dropped, 0
@@ -287,9 +289,12 @@ class Recorder:
         full = bool(self._trouble) and self._writer.pending > MOST_PENDING
         if items:
             if full and not final:
-                self._lost += len(items)
-                items = [item for item in items if item[0] is None]
+                rest = [item for item in items if item[0] is None]
+                self._lost += len(items) - len(rest)
+                items = rest
             self._encode(items)
+        if final:
+            self._append_late()
         for chunk in self.console_waiting():
             if not full:
                 self._writer.append(chunk)

@@ -23,6 +23,7 @@ __all__ = ["Item", "Plan", "RowQueue"]
 WAKE_CELLS = 256 * 1024  # queued values that wake the recorder before its interval ends
 MOST_CELLS = 2 * 1024 * 1024  # queued values beyond which callers wait, then drop
 LONGEST_WAIT = 2.0  # seconds a caller waits for room, at most, per outage
+RECORD_CELLS = 64  # what any other record counts as
 KNOWN_CELLS = 200_000  # keys of all remembered plans together
 
 _LETTERS: dict[type, str] = {float: "d", int: "q", bool: "?", str: "j", type(None): "j", JsonText: "j"}
@@ -68,6 +69,8 @@ class RowQueue:
         self._followers: dict[str, Plan] = {}
         self._pending: tuple[Plan, int, float, tuple[Any, ...]] | None = None
         self._pending_since = 0.0
+        self._stepping = False  # the thread that has the lock is about to change the pending row
+        self._meanwhile: list[tuple[Plan, tuple[Any, ...], int | None, bool]] = []
         self._open_step: int | None = None  # of a row that was written early: its step may go on
         self._waited = 0.0
         self._cut = False
@@ -92,9 +95,15 @@ class RowQueue:
                 return
         if plan.texts:
             values = self._measure(plan, values)
-        if step is None and commit is not False and self._pending is None and self._open_step is None:
+        if (
+            step is None
+            and commit is not False
+            and self._pending is None
+            and self._open_step is None
+            and not self._stepping
+        ):
             with self._lock:
-                at = self.step
+                at = self.step  # up to the next call nothing can come between: no thread, no signal
                 self.step = at + 1
                 self.rows += 1
                 self.items.append((plan, at, time.time(), values))
@@ -110,7 +119,7 @@ class RowQueue:
             self.dropped += 1
             return
         self.items.append((None, record, 0.0, None))
-        self._cells += 16
+        self._cells += RECORD_CELLS
 
     def follow(self, place: Place, text: JsonText) -> None:
         """Queue a value of an earlier row, now that it is known."""
@@ -125,7 +134,11 @@ class RowQueue:
 
     def put_row(self, plan: Plan, step: int, values: tuple[Any, ...]) -> None:
         """Queue a row whose plan the caller keeps itself, as the system sampler does."""
+        if self._cells > MOST_CELLS:
+            self.dropped += 1
+            return
         self.items.append((plan, step, time.time(), values))
+        self._cells += plan.cells
 
     def log_at(self, data: Mapping[str, Any], step: int, at: float) -> None:
         """Queue a complete row at a step and time of its own; the step of the next row stays as it is."""
@@ -168,6 +181,8 @@ class RowQueue:
         if not self._lock.acquire(blocking=older_than is None):
             return
         try:
+            while self._meanwhile and not self._stepping:
+                self._join(*self._meanwhile.pop(0))
             pending = self._pending
             if pending is None:
                 return
@@ -206,34 +221,46 @@ class RowQueue:
         if commit is None:
             commit = step is None
         with self._lock:
-            pending = self._pending
-            current = pending[1] if pending is not None else self._open_step
-            at = step if step is not None else current if current is not None else self.step
-            if self._strict and at < (self.step if current is None else max(current, self.step)):
-                raise UsageError(
-                    f"log: step {at} comes after step {(self.step - 1) if current is None else current}, and "
-                    "strict_steps is set. Log steps in order, or leave strict_steps out: rows are kept then"
-                )
-            if current is not None and at != current:
-                if pending is not None:
-                    self._emit(pending)
-                    pending = None
-                self.step = max(self.step, current + 1)
-            row = (plan, at, time.time(), values)
+            if self._stepping:  # what handles a signal logs, and the signal came while this thread was here
+                self._meanwhile.append((plan, values, step, commit))
+                return
+            self._stepping = True
+            try:
+                self._join(plan, values, step, commit)
+                while self._meanwhile:
+                    self._join(*self._meanwhile.pop(0))
+            finally:
+                self._stepping = False
+
+    def _join(self, plan: Plan, values: tuple[Any, ...], step: int | None, commit: bool) -> None:
+        pending = self._pending
+        current = pending[1] if pending is not None else self._open_step
+        at = step if step is not None else current if current is not None else self.step
+        if self._strict and at < (self.step if current is None else max(current, self.step)):
+            raise UsageError(
+                f"log: step {at} comes after step {(self.step - 1) if current is None else current}, and "
+                "strict_steps is set. Log steps in order, or leave strict_steps out: rows are kept then"
+            )
+        if current is not None and at != current:
             if pending is not None:
-                merged = dict(zip(pending[0].keys, pending[3], strict=True))
-                merged.update(zip(plan.keys, values, strict=True))
-                row = (self._known(merged), at, pending[2], tuple(merged.values()))
-            self._open_step = None
-            if commit:
-                self._pending = None
-                self._emit(row)
-                self.step = max(self.step, at + 1)
-            else:
-                if pending is None:
-                    self._pending_since = time.monotonic()
-                self._pending = row
-                self.step = max(self.step, at)
+                self._emit(pending)
+                pending = None
+            self.step = max(self.step, current + 1)
+        row = (plan, at, time.time(), values)
+        if pending is not None:
+            merged = dict(zip(pending[0].keys, pending[3], strict=True))
+            merged.update(zip(plan.keys, values, strict=True))
+            row = (self._known(merged), at, pending[2], tuple(merged.values()))
+        self._open_step = None
+        if commit:
+            self._pending = None
+            self._emit(row)
+            self.step = max(self.step, at + 1)
+        else:
+            if pending is None:
+                self._pending_since = time.monotonic()
+            self._pending = row
+            self.step = max(self.step, at)
 
     def _emit(self, row: tuple[Plan, int, float, tuple[Any, ...]]) -> None:
         self.rows += 1

@@ -15,6 +15,7 @@ from artline.errors import UsageError
 from artline.runs import current, endings, notices
 from artline.runs.config import Config
 from artline.runs.definitions import Definition
+from artline.runs.elsewhere import RunPickling
 from artline.runs.models import RunModels
 from artline.runs.records import Config as ConfigRecord
 from artline.runs.records import Console, Define, Finish, Update
@@ -48,7 +49,7 @@ class Companion:
         """In a forked child: forget the parent's work without touching what it shares with the parent."""
 
 
-class Run(RunArtifacts, RunModels, RunNames, RunSaving, RunSources, RunWatch):
+class Run(RunArtifacts, RunModels, RunNames, RunPickling, RunSaving, RunSources, RunWatch):
     """One run in progress. Made by ``artline.init``; also a context manager that finishes it.
 
     All methods may be called from any thread. In a forked child the run only accepts and ignores what is
