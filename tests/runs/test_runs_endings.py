@@ -346,7 +346,8 @@ def test_an_impatient_second_ctrl_c_still_leaves_a_whole_journal(store_root: Pat
         """
         import threading
         run = art.init(project="p", settings={"stats_interval": 60})
-        class Impatient:
+        from artline.runs.run import Companion
+        class Impatient(Companion):
             def stop(self, timeout):
                 os.kill(os.getpid(), signal.SIGINT)
                 threading.Event().wait(30)
