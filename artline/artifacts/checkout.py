@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artline.artifacts.folding import check_folding
 from artline.artifacts.manifest import Manifest, Row, entry_of
 from artline.artifacts.paths import check_link_target
 from artline.artifacts.references import Fetching, is_fetched
@@ -79,12 +80,14 @@ def check_out(
     simply made again. Nothing is written outside ``destination``: a symbolic link in the way of a folder is
     refused, one in the way of a file is replaced. ``link`` says how files come to lie there (``copy``,
     ``reflink``, read-only ``hardlink``); with None as suits the disk, and files that are right stay as they
-    are. Raises EntryNotFoundError when nothing is at ``prefix``, IntegrityError when content or a referenced
-    object is not what it was, UsageError when the disk cannot link so.
+    are. Raises InvalidPathError where paths of the manifest clash, EntryNotFoundError when nothing is at
+    ``prefix``, IntegrityError when content or a referenced object is not what it was, UsageError when the
+    disk cannot link so.
     """
     from artline.storage.cached_files import linked_files
     from artline.storage.destination import sweep_unfinished
 
+    check_folding(manifest, prefix)
     with _file_faults(destination):
         destination.mkdir(parents=True, exist_ok=True)
         sweep_unfinished(os.fspath(destination))

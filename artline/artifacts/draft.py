@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from artline.artifacts.paths import check_link_target, check_paths, fold, parents
+from artline.artifacts.paths import check_link_target, check_paths, fold, is_folded, parents
 from artline.artifacts.shards import EntryKind, Row
 from artline.errors import InvalidPathError, StoreFullError
 
@@ -240,12 +240,8 @@ class Draft:
 
 
 def _odd(paths: Sequence[str]) -> list[tuple[str, str]]:
-    joined = "\n".join(paths)
-    if joined.isascii():
-        lowered = joined.lower()
-        if lowered == joined:
-            return []
-        return [(low, path) for low, path in zip(lowered.split("\n"), paths, strict=True) if low != path]
+    if is_folded("\0".join([*paths, ""])):
+        return []
     return [(folded, path) for path in paths if (folded := fold(path)) != path]
 
 
@@ -272,8 +268,8 @@ def clash(path: str, other: str) -> ClashError:
             other,
         )
     return ClashError(
-        f"paths '{path}' and '{other}' would be one on a file system that ignores case or normalises "
-        "Unicode. Rename one of them",
+        f"paths '{path}' and '{other}' would be one on a file system that ignores case, normalises "
+        "Unicode, or drops a dot or space at the end. Rename one of them",
         path,
         other,
     )

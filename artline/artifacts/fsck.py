@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from artline.artifacts.draft import ClashError
+from artline.artifacts.folding import check_folding, is_plain
 from artline.artifacts.manifest import Manifest
 from artline.artifacts.shards import EntryKind, Row
-from artline.errors import ArtlineError, IntegrityError
+from artline.errors import ArtlineError, IntegrityError, InvalidPathError
 
 if TYPE_CHECKING:
     from artline.artifacts.run_files import KeptFile
@@ -82,7 +84,10 @@ def check(
             name = f"{draft.qualified_name} (draft {draft.distributed_id})"
             manifests += [(f"{name} of {found.run}", found.root, None) for found in draft.contributions]
     sound: set[bytes] = set()
-    losses = [loss for manifest in manifests for loss in _losses(store.content, *manifest, damaged, sound)]
+    plain: dict[bytes, bool] = {}
+    losses = [
+        loss for manifest in manifests for loss in _losses(store.content, *manifest, damaged, sound, plain)
+    ]
     for files in kept_files(store.catalog):
         losses += _lost_files(store.content, files, damaged)
     problems, counted = store.catalog.check(), 0
@@ -114,11 +119,13 @@ def _losses(
     digest: bytes | None,
     damaged: frozenset[bytes],
     sound: set[bytes],
+    plain: dict[bytes, bool],
 ) -> Iterator[Loss]:
     """Yield what a version, or a run's part of a draft, lost.
 
-    Shards found sound once need no second look in another version.
+    Shards found sound once, or found to have plain names, need no second look in another version.
     """
+    whole = True
     try:
         if root in damaged:
             raise content.absent(root)
@@ -137,6 +144,7 @@ def _losses(
                 raise content.absent(shard.digest)
             rows = manifest.load_shard(shard)
         except ArtlineError as error:
+            whole = False
             yield Loss(name, shard.first, f"{shard.rows} paths, to '{shard.last}', cannot be read: {error}")
             continue
         lost = list(_lost_rows(content, rows, damaged))
@@ -144,6 +152,11 @@ def _losses(
             sound.add(shard.digest)
         for path, problem in lost:
             yield Loss(name, path, problem)
+    if whole and not is_plain(manifest, plain):
+        try:
+            check_folding(manifest)
+        except InvalidPathError as error:
+            yield Loss(name, error.paths[0] if isinstance(error, ClashError) else "", error.message)
 
 
 def _lost_rows(

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
-from artline.artifacts.paths import check_link_target, check_path, check_paths
+from artline.artifacts.paths import check_link_target, check_path, check_paths, check_spellings
 from artline.artifacts.shards import (
     MOST_ROWS,
     Columns,
@@ -295,12 +295,17 @@ class Manifest:
             yield from self._loaded(range(len(self.root.shards)))
             return
         low, high = prefix + "/", prefix + "0"  # '0' follows '/'
-        start, stop = bisect_left(self._lasts, prefix), bisect_left(self._firsts, high)
-        for rows in self._loaded(range(start, stop)):
+        for rows in self._loaded(self.places(prefix)):
             if not (low <= rows[0][0] and rows[-1][0] < high):
                 rows = [row for row in rows if row[0] == prefix or low <= row[0] < high]
             if rows:
                 yield rows
+
+    def places(self, prefix: str = "") -> range:
+        """Return the places of the shards that may have something at or below ``prefix``."""
+        if not prefix:
+            return range(len(self.root.shards))
+        return range(bisect_left(self._lasts, prefix), bisect_left(self._firsts, prefix + "0"))
 
     def _loaded(self, places: range) -> Iterator[list[Row]]:
         if len(places) <= self._kept:
@@ -329,14 +334,24 @@ class Manifest:
 
     def has_prefix(self, text: str) -> bool:
         """Tell whether any path begins with ``text``, reading at most one shard."""
+        first = self._first(text)
+        return first is not None and first.startswith(text)
+
+    def has_between(self, low: str, high: str) -> bool:
+        """Tell whether any path is from ``low`` up to ``high``, reading at most one shard."""
+        first = self._first(low)
+        return first is not None and first <= high
+
+    def _first(self, text: str) -> str | None:
+        """Return the first path that is not before ``text``."""
         index = bisect_left(self._lasts, text)
         if index >= len(self._lasts):
-            return False
+            return None
         first = self.root.shards[index].first
         if first < text:
             rows = self.load(index)
             first = rows[bisect_left(rows, text, key=lambda row: row[0])][0]
-        return first.startswith(text)
+        return first
 
     def row(self, path: str) -> Row | None:
         """Return the row of one path, reading one shard; None when the path is not there."""
@@ -408,7 +423,9 @@ def _columns(shard: Shard, block: bytes) -> Columns:
 def _checked(columns: Columns) -> list[Row]:
     rows = columns.rows()
     check_rows(rows)
-    check_order([row[0] for row in rows])
+    paths = [row[0] for row in rows]
+    check_order(paths)
+    check_spellings(paths)
     return rows
 
 

@@ -208,7 +208,8 @@ class Overlay:
         # A base has each name in one spelling, so this is only asked for names that it has not.
         assert self.base is not None
         folder, slash, name = path.rpartition("/")
-        for other in other_spellings(folder + slash, name, self.base.has_prefix):
+        base = self.base
+        for other in other_spellings(folder + slash, name, base.has_prefix, base.has_between):
             if next(self._base_rows(other), None) is not None:
                 raise clash(path, other)
 

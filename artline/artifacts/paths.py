@@ -15,13 +15,17 @@ from collections.abc import Iterable, Sequence
 from artline.errors import InvalidPathError
 
 __all__ = [
+    "IGNORED",
     "MAX_NAME_BYTES",
     "MAX_PATH_BYTES",
     "check_link_target",
     "check_path",
     "check_paths",
     "check_prefix",
+    "check_spellings",
     "fold",
+    "fold_letters",
+    "is_folded",
     "parents",
     "path_argument",
 ]
@@ -31,6 +35,11 @@ MAX_NAME_BYTES = 255
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
+# What HFS+ leaves out when it compares names, and Windows at the end of them.
+IGNORED = "\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
+_IGNORED = re.compile(f"[{IGNORED}]")
+_DROPPED = (".", " ")
+_ENDS = ("./", " /", ".\0", " \0")
 # What paths that are surely good do not have between slashes, or anywhere.
 _SUSPECTS = ("//", "/./", "/../", "\\", ":")
 
@@ -81,11 +90,44 @@ def path_argument(name: str | os.PathLike[str]) -> str:
 def fold(path: str) -> str:
     """Return the form in which two paths are equal when some file system would mix them up.
 
-    Case folding and canonical composition (Unicode NFC), as macOS and Windows file systems do it.
+    Case folding and canonical composition (Unicode NFC), as macOS and Windows file systems do it, without the
+    zero-width characters that HFS+ ignores and the dots and spaces at the end of names that Windows drops.
     """
     if path.isascii():
-        return path.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+        return _without_ends(path.lower())
+    if _IGNORED.search(path):
+        path = _IGNORED.sub("", path)
+    return _without_ends(fold_letters(path))
+
+
+def fold_letters(text: str) -> str:
+    """Return text in one case and one composition."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def is_folded(text: str) -> bool:
+    """Tell whether paths, each ended by NUL, surely fold to themselves."""
+    return text.isascii() and text == text.lower() and not any(end in text for end in _ENDS)
+
+
+def check_spellings(paths: Sequence[str]) -> None:
+    """Raise InvalidPathError when two of different paths fold to the same."""
+    if is_folded("\0".join([*paths, ""])):
+        return
+    seen: dict[str, str] = {}
+    for path in paths:
+        other = seen.setdefault(fold(path), path)
+        if other != path:
+            raise InvalidPathError(
+                f"paths '{other}' and '{path}' of one manifest would be one on a file system that ignores "
+                "case, normalises Unicode, or drops a dot or space at the end: it was not made by Artline"
+            )
+
+
+def _without_ends(path: str) -> str:
+    if not any(end in path for end in _ENDS[:2]) and not path.endswith(_DROPPED):
+        return path
+    return "/".join(name.rstrip(". ") for name in path.split("/"))
 
 
 def parents(paths: Iterable[str]) -> set[str]:

@@ -10,18 +10,27 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
-from artline.artifacts.paths import fold
+from artline.artifacts.paths import IGNORED, fold, fold_letters
 
 __all__ = ["other_spellings"]
 
 _BLOCK = 256
+_DROPPED = (".", " ")
+_HIGHEST = chr(0x10FFFF)
 _SURROGATES = range(0xD800, 0xE000)
 
 
-def other_spellings(folder: str, name: str, present: Callable[[str], bool]) -> Iterator[str]:
+def other_spellings(
+    folder: str,
+    name: str,
+    present: Callable[[str], bool],
+    between: Callable[[str, str], bool] | None = None,
+) -> Iterator[str]:
     """Yield every text that begins with ``folder``, goes on with what folds like ``name``, and is present.
 
-    ``present`` tells whether any path begins with a text. ``name`` itself is not yielded.
+    ``present`` tells whether any path begins with a text, ``between`` whether any comes after one text and
+    not after another, which saves asking for each character that counts for nothing. ``name`` itself is not
+    yielded.
     """
     folded = fold(name)
     pending = [(folder, unicodedata.normalize("NFD", folded))]
@@ -30,15 +39,23 @@ def other_spellings(folder: str, name: str, present: Callable[[str], bool]) -> I
         text, rest = pending.pop()
         if not rest:
             found = text[len(folder) :]
-            if found != name and fold(found) == folded:  # the steps allow for a little more than that
+            # The steps allow for a little more than what folds alike.
+            if found and found != name and fold(found) == folded:
                 yield text
-            continue
-        for char, decomposed in _steps(rest):
+        silent = (*_silent(text, between), *(() if rest else _DROPPED))
+        for char, decomposed in (*_steps(rest), *((one, "") for one in silent)):
             left = _without(rest, decomposed)
             if left is None or (text + char, left) in seen or not present(text + char):
                 continue
             seen.add((text + char, left))
             pending.append((text + char, left))
+
+
+def _silent(text: str, between: Callable[[str, str], bool] | None) -> Iterator[str]:
+    """Yield the characters that count for nothing and may come next."""
+    for group in (IGNORED[:-1], IGNORED[-1]):
+        if between is None or between(text + group[0], text + group[-1] + _HIGHEST):
+            yield from group
 
 
 def _steps(rest: str) -> Iterator[tuple[str, str]]:
@@ -72,7 +89,7 @@ def _sources() -> Mapping[str, list[tuple[str, str]]]:
         if block.casefold() == block and unicodedata.is_normalized("NFD", block):
             continue
         for char in block:
-            decomposed = unicodedata.normalize("NFD", fold(char))
+            decomposed = unicodedata.normalize("NFD", fold_letters(char))
             if decomposed != char:
                 found.setdefault(decomposed[0], []).append((char, decomposed))
     return found
