@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from artline.artifacts.ttl import ArtifactTTL
     from artline.runs.api import Api
     from artline.runs.current import (
+        alert,
         define_metric,
         finish,
         finish_artifact,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     )
     from artline.runs.init import init
     from artline.runs.run import Run
+    from artline.runs.run_alerts import AlertLevel
     from artline.settings import Settings
 
 _HOMES = {
@@ -66,6 +68,8 @@ _HOMES = {
     "Table": "artline.artifacts.table",
     "TableWriter": "artline.artifacts.table",
     "Video": "artline.artifacts.media",
+    "AlertLevel": "artline.runs.run_alerts",
+    "alert": "artline.runs.current",
     "define_metric": "artline.runs.current",
     "finish": "artline.runs.current",
     "finish_artifact": "artline.runs.current",
@@ -90,6 +94,7 @@ _MODULES = {"errors": "artline.errors", "plot": "artline.plot", "tensorboard": "
 _CURRENT = ("config", "run", "summary")
 
 __all__ = [
+    "AlertLevel",
     "Api",
     "Artifact",
     "ArtifactTTL",
@@ -109,6 +114,7 @@ __all__ = [
     "TableWriter",
     "Video",
     "__version__",
+    "alert",
     "config",
     "define_metric",
     "errors",

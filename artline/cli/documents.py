@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from artline.artifacts.manifest import Entry
     from artline.artifacts.rules import Rule
     from artline.artifacts.versions import VersionRecord
+    from artline.runs.alerts import RunAlert
     from artline.runs.listing import RunRecord
     from artline.storage.digest import Algorithm
 
@@ -19,6 +20,7 @@ __all__ = [
     "ENTRY_SHAPE",
     "RUN_SHAPE",
     "VERSION_SHAPE",
+    "alert_document",
     "draft_document",
     "entry_document",
     "moment",
@@ -135,6 +137,17 @@ def entry_document(entry: Entry) -> dict[str, Any]:
 def pair_document(pair: tuple[Entry, Entry]) -> dict[str, Any]:
     """Return the document of a path that changed, or moved."""
     return {"old": entry_document(pair[0]), "new": entry_document(pair[1])}
+
+
+def alert_document(alert: RunAlert) -> dict[str, Any]:
+    """Return the document of an alert."""
+    return {
+        "at": moment(alert.at),
+        "level": alert.level,
+        "title": alert.title,
+        "text": alert.text,
+        "label": alert.label,
+    }
 
 
 def run_document(record: RunRecord) -> dict[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import os
 
     from artline.artifacts.artifact import Artifact
+    from artline.runs.alerts import RunAlert
     from artline.runs.files import RunFile
     from artline.runs.listing import RunRecord
     from artline.runs.writers import RunWriter
@@ -281,6 +282,11 @@ class ApiRun:
         """Return the processes that wrote it, each with its label, host, state and times."""
         self._refresh()
         return self._store.writers(self.record)
+
+    def alerts(self) -> list[RunAlert]:
+        """Return the alerts that it sent, oldest first."""
+        self._refresh()
+        return self._store.alerts(self.record)
 
     def system_metrics(self, label: str | None = None) -> list[dict[str, Any]]:
         """Return the system metrics: of every process, or of one of a shared run, by their plain names."""

@@ -10,10 +10,13 @@ from artline.artifacts.current import set_current_settings
 from artline.errors import UsageError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from artline.artifacts.artifact import Artifact
     from artline.runs.config import Config
     from artline.runs.definitions import Definition
     from artline.runs.run import Run
+    from artline.runs.run_alerts import AlertLevel
     from artline.runs.summary import Summary
     from artline.runs.watch import Watched
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     summary: Summary
 
 __all__ = [
+    "alert",
     "config",
     "define_metric",
     "enter",
@@ -227,6 +231,16 @@ def finish(exit_code: int | None = None, quiet: bool | None = None, timeout: flo
     found = get_run()
     if found is not None:
         found.finish(exit_code, quiet, timeout)
+
+
+def alert(
+    title: str,
+    text: str = "",
+    level: AlertLevel | str | None = None,
+    wait_duration: float | timedelta | None = None,
+) -> None:
+    """Tell a person something by the run in progress; see Run.alert."""
+    _require("alert").alert(title, text, level, wait_duration)
 
 
 def mark_preempting() -> None:

@@ -79,6 +79,9 @@ class DisabledRun(Run):
         """Do nothing; return what was said."""
         return Definition(str(name))
 
+    def alert(self, *arguments: Any, **named: Any) -> None:
+        """Do nothing."""
+
     def mark_preempting(self) -> None:
         """Do nothing."""
 

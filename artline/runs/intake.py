@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from artline.artifacts.projects import ensure_project
 from artline.runs import records
+from artline.runs.alerts import add_alerts
 from artline.runs.attributes import clean_text, write_attributes
 from artline.runs.branches import clip_rows, find_rewinds
 from artline.runs.chunks import RowBuffer, append_rows
@@ -183,6 +184,7 @@ class _Intake:
         if writer.state == "crashed":  # given up for lost, and writes again: it runs
             self.writer_state = {"state": OPEN, "ended_at": None, "exit_code": None}
         self.finished = False
+        self.alerts: list[records.Alert] = []
         self.last_step: int | None = row.last_step
         self.rewinds: list[tuple[int, int]] | None = None
         self.shown: list[records.Rows] = []  # of the rows those that no later attempt was rewound over
@@ -194,6 +196,8 @@ class _Intake:
         self._write_summary()
         self._write_config()
         self._write_output()
+        if self.alerts:
+            add_alerts(self.conn, self.row.id, self.writer.id, self.alerts)
         self._write_files()
         info = json.dumps(self.info)
         if info != self.row.info:
@@ -247,6 +251,9 @@ class _Intake:
             self._rewind(record.step)
         elif isinstance(record, records.Branch):
             self._branch(record)
+        elif isinstance(record, records.Alert):
+            self.alerts.append(record)
+            self._alive_at(record.time)
         elif isinstance(record, records.Finish):
             self._alive_at(record.time)
             self.finished = True

@@ -48,7 +48,7 @@ ABOVE = 4  # folders above a journal's own that a store may have made: project, 
 KNOWN_SCHEMA_KEYS = 200_000  # names a writer remembers before it starts its schema table anew
 
 START, UPDATE, CONFIG, DEFINE, SCHEMA, ROWS, SUMMARY, CONSOLE, FILE, EDGE, HEARTBEAT, FINISH = range(1, 13)
-REWIND, BRANCH = 13, 14
+REWIND, BRANCH, ALERT = 13, 14, 15
 
 _JSON_TYPES: dict[type, int] = {
     records.Start: START,
@@ -62,6 +62,7 @@ _JSON_TYPES: dict[type, int] = {
     records.Finish: FINISH,
     records.Rewind: REWIND,
     records.Branch: BRANCH,
+    records.Alert: ALERT,
 }
 _CLASSES = {number: cls for cls, number in _JSON_TYPES.items()}
 _STREAMS: tuple[records.Stream, ...] = (records.HISTORY, records.SYSTEM)

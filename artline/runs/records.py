@@ -13,6 +13,7 @@ from typing import Any, Literal
 __all__ = [
     "HISTORY",
     "SYSTEM",
+    "Alert",
     "Branch",
     "Config",
     "Console",
@@ -175,6 +176,16 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """What the run told a person; ``level`` is INFO, WARN or ERROR."""
+
+    title: str
+    text: str
+    level: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """The writer lived at ``time``."""
 
@@ -205,4 +216,5 @@ Record = (
     | Finish
     | Rewind
     | Branch
+    | Alert
 )

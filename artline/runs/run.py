@@ -20,6 +20,7 @@ from artline.runs.models import RunModels
 from artline.runs.records import Config as ConfigRecord
 from artline.runs.records import Console, Define, Finish, Update
 from artline.runs.records import Summary as SummaryRecord
+from artline.runs.run_alerts import RunAlerts
 from artline.runs.run_artifacts import RunArtifacts
 from artline.runs.run_names import RunNames
 from artline.runs.saving import RunSaving
@@ -49,7 +50,7 @@ class Companion:
         """In a forked child: forget the parent's work without touching what it shares with the parent."""
 
 
-class Run(RunArtifacts, RunModels, RunNames, RunPickling, RunSaving, RunSources, RunWatch):
+class Run(RunAlerts, RunArtifacts, RunModels, RunNames, RunPickling, RunSaving, RunSources, RunWatch):
     """One run in progress. Made by ``artline.init``; also a context manager that finishes it.
 
     All methods may be called from any thread. In a forked child the run only accepts and ignores what is

@@ -15,6 +15,7 @@ __all__ = [
     "metric_group",
     "metric_key",
     "run",
+    "run_alert",
     "run_attr",
     "run_console",
     "run_file",
@@ -114,6 +115,20 @@ run_rewind = sa.Table(
     # History of earlier attempts beyond this step counts no longer.
     sa.Column("step", sa.BigInteger, nullable=False),
     sa.Index("ix_run_rewind_run", "run_id"),
+)
+
+run_alert = sa.Table(
+    "run_alert",
+    metadata,
+    sa.Column("id", _Key, primary_key=True),
+    _owner("run"),
+    _owner("run_writer"),
+    sa.Column("at", sa.Double, nullable=False),
+    # INFO, WARN or ERROR
+    sa.Column("level", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Index("ix_run_alert_run", "run_id", "at"),
 )
 
 metric_group = sa.Table(

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from artline.artifacts.projects import find_project, list_projects
 from artline.errors import AuthError, NotFoundError, RunNotFoundError, StoreUnavailableError
+from artline.runs.alerts import RunAlert, list_alerts
 from artline.runs.attributes import clean_text, write_attributes
 from artline.runs.charts import Curve, read_curves
 from artline.runs.config import flatten, replace_leaves
@@ -324,6 +325,11 @@ class RunStore(KeptFiles):
                 if stream in (None, piece.stream) and (wanted is None or piece.writer in wanted)
             )
             after = pieces[-1].cursor
+
+    def alerts(self, record: RunRecord) -> list[RunAlert]:
+        """Return the alerts of a run, oldest first."""
+        with self.catalog.read() as conn:
+            return list_alerts(conn, record.key)
 
     def writers(self, record: RunRecord) -> list[RunWriter]:
         """Return the processes that wrote a run, in the order in which they began."""

@@ -22,6 +22,7 @@ from artline.runs.schema import (
     metric_group,
     metric_key,
     run,
+    run_alert,
     run_attr,
     run_console,
     run_file,
@@ -173,6 +174,10 @@ def _copy(
         writer.id: _insert(writing, run_writer, {**writer._mapping, "run_id": key})
         for writer in writers.values()
     }
+    for alert in _rows(reading, run_alert, run_alert.c.run_id == row.id):
+        _insert(
+            writing, run_alert, {**alert, "run_id": key, "run_writer_id": renamed[alert["run_writer_id"]]}
+        )
     for rewind in _rows(reading, run_rewind, run_rewind.c.run_id == row.id):
         place = {"run_id": key, "run_writer_id": renamed[rewind["run_writer_id"]]}
         writing.execute(sa.insert(run_rewind), {**rewind, **place})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,62 @@ def test_settings_that_are_none(store_root: Path) -> None:
     run = art.init("p", settings=QUIET)
     assert journal_of(run).exists()
     run.finish()
+
+
+def test_alerts_reach_the_terminal_and_the_store(
+    store_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**QUIET, "quiet": False, "label": "rank_1"}
+    with art.init("p", id="r", settings=settings) as run:
+        for n in range(3):
+            run.alert("Loss is high", f"at step {n}", level="warn")
+            run.alert("always", level=art.AlertLevel.ERROR, wait_duration=0)
+            run.alert("seldom", wait_duration=timedelta(hours=1))
+        art.alert("x" * 100, "t" * 200_000)
+        for wrong in ({"title": " "}, {"title": "a", "level": "BAD"}, {"title": "a", "wait_duration": "1"}):
+            with pytest.raises(UsageError, match="alert"):
+                run.alert(**{"text": "", **wrong})  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(UsageError, match="has ended"):
+        run.alert("late")
+    said = [line for line in capsys.readouterr().err.splitlines() if "alert (" in line]
+    assert said[:3] == [
+        "artline: alert (WARN): Loss is high: at step 0",
+        "artline: alert (ERROR): always",
+        "artline: alert (INFO): seldom",
+    ]
+    alerts = art.Api().run("p/r").alerts()
+    assert [(alert.level, alert.title, len(alert.text)) for alert in alerts] == [
+        ("WARN", "Loss is high", 9),
+        ("ERROR", "always", 0),
+        ("INFO", "seldom", 0),
+        ("ERROR", "always", 0),
+        ("ERROR", "always", 0),
+        ("INFO", "x" * 63 + "…", 100_000),
+    ]
+    assert {alert.label for alert in alerts} == {"rank_1"}
+    with art.init(mode="disabled") as nothing:
+        nothing.alert("a", "b", level="whatever")
+
+
+def test_a_title_that_never_repeats_keeps_memory_bounded(store_root: Path) -> None:
+    from artline.runs.run_alerts import MOST_TITLES
+
+    with art.init("p", settings=QUIET) as run:
+        for n in range(MOST_TITLES + 10):
+            run.alert(f"number {n}")
+        assert run._alerts is not None
+        assert len(run._alerts) == MOST_TITLES
+
+
+def test_alerts_are_copied_with_their_run(store_root: Path, tmp_path: Path) -> None:
+    from artline.runs.store import RunStore
+    from artline.runs.sync import sync
+    from artline.settings import load_settings
+
+    other = tmp_path / "other"
+    with art.init("p", id="r", settings={**QUIET, "root": str(other)}) as run:
+        run.alert("title", "text")
+    assert len(art.Api(root=str(other)).run("p/r").alerts()) == 1  # its catalog has it now
+    sync(RunStore.open(load_settings()), other)
+    [alert] = art.Api().run("p/r").alerts()
+    assert (alert.title, alert.text) == ("title", "text")

@@ -12,7 +12,8 @@ from artline.cli.options import json_option, run_argument
     examples=["art runs show k3x9qf0a", "art runs show digits/k3x9qf0a --json"],
     exits=[3, 7],
     shape="""
-RUN with {"info": {…}, "inputs": [version], "outputs": [version]}
+RUN with {"info": {…}, "inputs": [version], "outputs": [version], "alerts": [ALERT]}
+ALERT: {"at": time, "level": "INFO" | "WARN" | "ERROR", "title": str, "text": str, "label": str}
 version: "entity/project/name:v3"
 """
     + RUN_SHAPE,
@@ -24,7 +25,7 @@ def show(run: str, as_json: bool) -> None:
 
     Its state, times, config and summary, the versions it used and made, the code, command and machine.
     """
-    from artline.cli.documents import run_document
+    from artline.cli.documents import alert_document, run_document
     from artline.cli.output import bold, dim, print_fields, print_json
     from artline.cli.runs.ls import coloured
     from artline.cli.stores import find_run, open_runs
@@ -36,8 +37,10 @@ def show(run: str, as_json: bool) -> None:
         [version.qualified_name for version in store.artifacts.run_artifacts(record.path, role)]
         for role in ("input", "output")
     )
+    alerts = store.alerts(record)
     if as_json:
-        print_json({**run_document(record), "info": record.info, "inputs": used, "outputs": made})
+        about = {"info": record.info, "inputs": used, "outputs": made}
+        print_json({**run_document(record), **about, "alerts": [alert_document(alert) for alert in alerts]})
         return
     print(bold(record.path))
     code = "" if record.exit_code in (None, 0) else f" (exit code {record.exit_code})"
@@ -55,6 +58,9 @@ def show(run: str, as_json: bool) -> None:
             "runtime": duration(record.runtime),
             "attempts": str(record.attempt) if record.attempt > 1 else "",
             "last step": "" if record.last_step is None else str(record.last_step),
+            "alerts": "\n".join(
+                f"{alert.level} {alert.title}: {alert.text}".removesuffix(": ") for alert in alerts
+            ),
             "used": "\n".join(used),
             "made": "\n".join(made),
         },

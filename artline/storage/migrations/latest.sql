@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0011_run_files');
+INSERT INTO "alembic_version" VALUES('0012_alerts');
 CREATE TABLE artifact (
     id INTEGER NOT NULL,
     project_id INTEGER NOT NULL,
@@ -268,6 +268,18 @@ CREATE TABLE run (
     CONSTRAINT fk_run_project_id_project FOREIGN KEY(project_id) REFERENCES project (id),
     CONSTRAINT uq_run_project_run UNIQUE (project_id, run_id)
 );
+CREATE TABLE run_alert (
+    id INTEGER NOT NULL,
+    run_id INTEGER NOT NULL,
+    run_writer_id INTEGER NOT NULL,
+    at DOUBLE NOT NULL,
+    level TEXT NOT NULL,
+    title TEXT NOT NULL,
+    text TEXT NOT NULL,
+    CONSTRAINT pk_run_alert PRIMARY KEY (id),
+    CONSTRAINT fk_run_alert_run_id_run FOREIGN KEY(run_id) REFERENCES run (id) ON DELETE CASCADE,
+    CONSTRAINT fk_run_alert_run_writer_id_run_writer FOREIGN KEY(run_writer_id) REFERENCES run_writer (id) ON DELETE CASCADE
+);
 CREATE TABLE run_attr (
     run_id INTEGER NOT NULL,
     "key" TEXT NOT NULL,
@@ -363,4 +375,5 @@ CREATE INDEX ix_metric_group_run ON metric_group (run_id);
 CREATE INDEX ix_metric_key_lookup ON metric_key (run_id, stream, lookup);
 CREATE INDEX ix_artifact_link_source_id ON artifact_link (source_id);
 CREATE INDEX ix_run_rewind_run ON run_rewind (run_id);
+CREATE INDEX ix_run_alert_run ON run_alert (run_id, at);
 DELETE FROM "sqlite_sequence";
