@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from artline.errors import StoreUnavailableError
+from artline.runs.alerts import RunAlert
 from artline.runs.charts import Curve
 from artline.runs.files import RunFile
 from artline.runs.history import STEP, Metric
@@ -184,6 +185,11 @@ class RemoteRunStore(RunStore):
     def writers(self, record: RunRecord) -> list[RunWriter]:
         path = self._path(record.project, record.run_id, "writers", entity=record.entity)
         found: list[RunWriter] = self.connection.get(path, list[RunWriter])
+        return found
+
+    def alerts(self, record: RunRecord) -> list[RunAlert]:
+        path = self._path(record.project, record.run_id, "alerts", entity=record.entity)
+        found: list[RunAlert] = self.connection.get(path, list[RunAlert])
         return found
 
     def summary_state(self, record: RunRecord) -> str:

@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 
 from artline.artifacts.schema import project as project_table
 from artline.errors import EntryNotFoundError, IntegrityError, RunNotFoundError, UsageError
+from artline.runs.alerts import RunAlert
 from artline.runs.charts import Curve
 from artline.runs.history import Metric
 from artline.runs.ingest import REFUSED
@@ -199,6 +200,10 @@ def list_writers(call: Call) -> list[RunWriter]:
     return call.team.runs.writers(_record(call))
 
 
+def list_alerts(call: Call) -> list[RunAlert]:
+    return call.team.runs.alerts(_record(call))
+
+
 def summary_state(call: Call) -> str:
     return call.team.runs.summary_state(_record(call, deleted=True))
 
@@ -345,6 +350,7 @@ ROUTES = (
         answer=list[Curve],
     ),
     Route("GET", f"{_RUN}/writers", list_writers, "List writers.", answer=list[RunWriter]),
+    Route("GET", f"{_RUN}/alerts", list_alerts, "List alerts.", answer=list[RunAlert]),
     Route("GET", f"{_RUN}/summary", summary_state, "Tell how the summary came about.", answer=str),
     Route("GET", f"{_RUN}/history", read_history, "Read rows.", query=Rows, streamed=True, answer=bytes),
     Route("GET", f"{_RUN}/console", read_console, "Read output.", query=Output, answer=list[OutputPiece]),
