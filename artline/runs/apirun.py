@@ -325,7 +325,14 @@ class ApiRun:
         self._refresh()
         rows = self._store.history(self.record, [key], min_step=step, max_step=step)
         place = f"run '{self.id}'" + ("" if step is None else f" at step {step}")
-        return read_media(rows, key, place, lambda path: self.file(path).open())
+        files: dict[str, ApiFile] = {}
+
+        def find(path: str) -> IO[bytes]:
+            if not files:  # all at once: a list may be of thousands
+                files.update((file.name, file) for file in self.files())
+            return files[path].open() if path in files else self.file(path).open()
+
+        return read_media(rows, key, place, find)
 
     def logged_artifacts(self) -> list[Artifact]:
         """Return the artifact versions it logged, oldest first."""

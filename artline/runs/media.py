@@ -37,6 +37,7 @@ MOST_ITEMS = 10_000  # media in one list
 OVERHEAD = 1024  # bytes that a waiting one is taken for beyond its content
 RETRIES = (0.1, 1.0, 5.0)  # seconds between the attempts to write a file
 
+_DRAWN = ("savefig", "get_figure", "tobitmap")  # figures, what is in them, PIL images
 _FRAMES = ("DataFrame", "Table", "RecordBatch")
 
 
@@ -103,7 +104,7 @@ def _media_of(value: Any) -> Media | None:
             from artline.artifacts.table import Table
 
             return Table(dataframe=value)
-        if library in ("PIL", "matplotlib") and (hasattr(value, "savefig") or hasattr(value, "tobitmap")):
+        if library in ("PIL", "matplotlib") and any(hasattr(value, name) for name in _DRAWN):
             from artline.artifacts.media import Image
 
             return Image(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 FOLDER = "media"
+NOTE_SUFFIX = ".media.json"  # beside a file: what the file itself does not hold
 IN_MEMORY = 16 << 20  # bytes up to which a file is read at once; larger ones are copied piece by piece
 
 M = TypeVar("M", bound="Media")
@@ -184,6 +186,7 @@ class FileMedia(Media):
 
     folder: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
+    shared_suffixes: ClassVar[tuple[str, ...]] = ()  # those that another kind has, too, and before this one
     items: ClassVar[str] = ""  # the name under which the record of several has them
 
     def __init__(self, content: Content, suffix: str, caption: str | None = None) -> None:
@@ -232,6 +235,10 @@ class FileMedia(Media):
         """Return what a record says beyond path, digest, size and caption."""
         return {}
 
+    def layers(self, sink: Sink) -> dict[str, Any]:
+        """Keep what lies over the file in files of its own, and return what a record says of it."""
+        return {}
+
     def to_record(self, sink: Sink) -> dict[str, Any]:
         """Keep the file and return what a history says of it."""
         kept = sink.keep(self._content, self.folder, self.suffix)
@@ -243,7 +250,7 @@ class FileMedia(Media):
         }
         if self.caption:
             record["caption"] = self.caption
-        return record | self.details()
+        return record | self.details() | self.layers(sink)
 
     @classmethod
     def from_record(cls: type[M], record: Mapping[str, Any], source: Source) -> M:
@@ -287,18 +294,34 @@ class FileMedia(Media):
         return list(record[cls.items])
 
     def add_to_artifact(self, artifact: Artifact, name: str, *, overwrite: bool = False) -> Entry:
-        """Store the file under ``name``, with the suffix of its format if it has none of them."""
+        """Store the file under ``name``, with the suffix of its format if it has none of them.
+
+        What the file itself does not hold (a caption, boxes, masks) is in a small JSON file beside it.
+        """
         path = name if name.lower().endswith(self.suffixes) else name + self.suffix
         with self.open() as stream:
-            return artifact.add_stream(stream, path, overwrite=overwrite)
+            entry = artifact.add_stream(stream, path, overwrite=overwrite)
+        more = self.layers(ArtifactSink(artifact, posixpath.dirname(path)))
+        if self.caption:
+            more["caption"] = self.caption
+        if more or self.suffix in self.shared_suffixes:
+            note = json.dumps({"_type": self.record_type, **more}).encode()
+            artifact.add_stream(io.BytesIO(note), path + NOTE_SUFFIX, overwrite=overwrite)
+        return entry
 
     @classmethod
     def from_artifact(cls: type[M], artifact: Artifact, name: str) -> M | None:
         """Return what is stored under ``name``, with or without its suffix; None without one."""
         assert issubclass(cls, FileMedia)
         for path in (name, *(name + suffix for suffix in cls.suffixes)):
-            if path.lower().endswith(cls.suffixes) and path in artifact:
-                return cls.from_record({"path": path}, artifact)
+            if not path.lower().endswith(cls.suffixes) or path not in artifact:
+                continue
+            record = {"_type": cls.record_type}
+            if path + NOTE_SUFFIX in artifact:
+                with artifact.open(path + NOTE_SUFFIX) as stream:
+                    record = json.load(stream)
+            if record.get("_type") == cls.record_type:
+                return cls.from_record({**record, "path": path}, artifact)
         return None
 
 

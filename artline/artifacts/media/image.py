@@ -104,14 +104,13 @@ class Image(FileMedia):
             found["grouping"] = self.grouping
         return found
 
-    def to_record(self, sink: Sink) -> dict[str, Any]:
-        """Keep the image, its boxes and masks, and return what a history says of it."""
-        record = super().to_record(sink)
-        for name in ("boxes", "masks"):
-            layers = {key: layer.to_record(sink) for key, layer in getattr(self, name).items()}
-            if layers:
-                record[name] = layers
-        return record
+    def layers(self, sink: Sink) -> dict[str, Any]:
+        """Keep boxes and masks, and return what a record says of them."""
+        layers = {
+            name: {key: layer.to_record(sink) for key, layer in getattr(self, name).items()}
+            for name in ("boxes", "masks")
+        }
+        return {name: found for name, found in layers.items() if found}
 
     def restore(self, record: Mapping[str, Any], source: Source) -> None:
         """Take up what the record told."""

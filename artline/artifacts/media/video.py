@@ -37,6 +37,7 @@ class Video(FileMedia):
     list_type = "videos"
     items = "videos"
     folder = "videos"
+    shared_suffixes = (".gif", ".ogg")
     suffixes = (".gif", ".mp4", ".webm", ".ogg", ".ogv", ".mov", ".mkv")
 
     def __init__(
