@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from artline.errors import ConflictError, EntryNotFoundError, MissingExtraError, UsageError
+from artline.errors import ConflictError, EntryNotFoundError, MissingExtraError, RunNotFoundError, UsageError
 from artline.runs.config import nest
 from artline.runs.history import STEP, thin_records
 from artline.runs.records import HISTORY, SYSTEM
@@ -329,10 +330,21 @@ class ApiRun:
 
         def find(path: str) -> IO[bytes]:
             if not files:  # all at once: a list may be of thousands
-                files.update((file.name, file) for file in self.files())
+                for run in self._lineage():
+                    files.update((file.name, file) for file in run.files())
             return files[path].open() if path in files else self.file(path).open()
 
         return read_media(rows, key, place, find)
+
+    def _lineage(self) -> Iterator[ApiRun]:
+        """Yield the runs whose history this one goes on from, and itself."""
+        origin = self.forked_from
+        if origin is not None:
+            entity, project, run_id = str(origin["run"]).split("/")
+            with contextlib.suppress(RunNotFoundError):
+                record = self._store.get(project, run_id, entity=entity, deleted=True)
+                yield from ApiRun(self._store, record, self._refresh)._lineage()
+        yield self
 
     def logged_artifacts(self) -> list[Artifact]:
         """Return the artifact versions it logged, oldest first."""

@@ -264,6 +264,16 @@ def test_a_large_file_may_go_once_it_is_logged(store_root: Path, tmp_path: Path)
     assert again(run).media("film").data == bytes(range(256)) * (70 << 10)
 
 
+def test_a_fork_shows_what_its_parent_logged(store_root: Path) -> None:
+    with begin() as parent:
+        parent.log({"image": art.Image(pixels(1))})
+        parent.log({"loss": 1.0})
+    with begin(fork_from=f"{parent.id}?_step=0") as run:
+        run.log({"image": art.Image(pixels(2))})
+    found = again(run)
+    assert [found.media("image", step=step).to_numpy()[0, 0, 0] for step in (0, 1)] == [1, 2]
+
+
 KILLED = """
 import os, signal, time
 import numpy as np
