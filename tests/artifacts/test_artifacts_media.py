@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
@@ -40,6 +40,7 @@ class Tensor:
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
+@settings(deadline=None, max_examples=30)
 @given(width=st.integers(1, 300), height=st.integers(1, 300))
 def test_the_size_is_read_without_decoding(form: str, width: int, height: int) -> None:
     buffer = io.BytesIO()
