@@ -13,19 +13,17 @@ import functools
 import json
 import os
 import re
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artline.errors import ArtlineError, UsageError
 from artline.runs import current, notices
 from artline.runs.config import flatten
+from artline.runs.imports import ImportNotice
 from artline.runs.records import Config
 from artline.runs.run import Companion
 from artline.runs.values import JsonText
@@ -51,7 +49,7 @@ _STAMP = re.compile(r"\d{9,}(\.\d+)?")
 _mirrored: weakref.WeakKeyDictionary[Any, Mirror] = weakref.WeakKeyDictionary()
 _mirrors: weakref.WeakKeyDictionary[Run, Mirror] = weakref.WeakKeyDictionary()
 _patched: list[tuple[Any, str, Any]] = []
-_finder: _Finder | None = None
+_imports: ImportNotice | None = None
 
 
 def patch(
@@ -66,7 +64,7 @@ def patch(
     it the first writer's folder is the root. ``pytorch`` and ``tensorboard_x`` False leave those writers
     alone. Idempotent. Raises UsageError when ``root_logdir`` is given and no run is in progress.
     """
-    global _finder
+    global _imports
     if root_logdir is not None:
         run = current.get_run()
         if run is None:
@@ -75,44 +73,20 @@ def patch(
             mirror_of(run).add_root(Path(root_logdir).absolute())
     wanted = {"pytorch": pytorch is not False, "tensorboard_x": tensorboard_x is not False}
     names = {name for name, kind in _WRITERS.items() if wanted[kind]}
-    for name in names & sys.modules.keys():
-        _notice(sys.modules[name])
-    if _finder is None:
-        _finder = _Finder(names)
-        sys.meta_path.insert(0, _finder)
+    if _imports is not None:
+        _imports.end()
+    _imports = ImportNotice(dict.fromkeys(names, _notice))
 
 
 def unpatch() -> None:
     """Notice no further writers; those noticed are mirrored until their run ends. Idempotent."""
-    global _finder
+    global _imports
     while _patched:
         kind, name, original = _patched.pop()
         setattr(kind, name, original)
-    if _finder is not None:
-        with contextlib.suppress(ValueError):
-            sys.meta_path.remove(_finder)
-        _finder = None
-
-
-class _Finder(MetaPathFinder):
-    """Finds the modules of the writers when they are imported, and notices their class."""
-
-    def __init__(self, names: set[str]) -> None:
-        self._names = names
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        if fullname not in self._names:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_notice(module: Any) -> None:
-                execute(module)
-                _notice(module)
-
-            spec.loader.exec_module = execute_and_notice  # type: ignore[method-assign]  # of this one loader
-        return spec
+    if _imports is not None:
+        _imports.end()
+        _imports = None
 
 
 def _notice(module: Any) -> None:
