@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 from services.artline_server import ArtlineServer, Login
+from services.seaweed import BUCKET
 
 from artline.server.directory import Role
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[ArtlineServer]:
-    """Start a server once for this process."""
-    started = ArtlineServer()
+@pytest.fixture(scope="session", params=["sqlite and a folder", "postgresql and s3"])
+def server(request: pytest.FixtureRequest) -> Iterator[ArtlineServer]:
+    """Start a server once for this process, on what small teams use and on what scales out."""
+    if request.param == "sqlite and a folder":
+        started = ArtlineServer()
+    else:
+        postgres, seaweed = request.getfixturevalue("postgres"), request.getfixturevalue("seaweed")
+        started = ArtlineServer(
+            catalog=postgres.url(postgres.create()),
+            bucket=f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}",
+            environment=seaweed.environment(),
+        )
     yield started
     started.close()
 

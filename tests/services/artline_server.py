@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +30,19 @@ class Login:
 
 class ArtlineServer:
     def __init__(
-        self, *, catalog: str = "", bucket: str = "", port: int = 0, options: tuple[str, ...] = ()
+        self,
+        *,
+        catalog: str = "",
+        bucket: str = "",
+        environment: Mapping[str, str] | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
         self.root = Path(short_folder("art"))
         self.settings = Settings(root=self.root, catalog=catalog, bucket=bucket)
         self.options = ServerOptions(self.settings)
         self.directory = Directory.open(self.options.directory_url)
-        self.port = port or free_ports(1)[0]
+        self.port = free_ports(1)[0]
+        self._environment = environment
         self.url = f"http://127.0.0.1:{self.port}"
         self._command = [sys.executable, "-m", "artline", "server", "run"]
         self._command += ["--root", str(self.root), "--port", str(self.port)]
@@ -48,7 +55,7 @@ class ArtlineServer:
 
     def start(self) -> None:
         """Start it, or start it again where it was."""
-        self._server = Server(self._command, self.root)
+        self._server = Server(self._command, self.root, environment=self._environment)
         self._server.wait_until(self._answers, 60)
 
     def stop(self) -> None:
