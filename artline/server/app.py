@@ -124,9 +124,10 @@ async def _answer(state: State, route: Route, request: Request) -> Response:
     request_id = uuid.uuid4().hex
     account = ""
     try:
-        known, key_id = await anyio.to_thread.run_sync(_sign_in, state, request)
+        known, key_id = await anyio.to_thread.run_sync(_let_in, state, route, request)
         account = known.name
-        call = Call(state, request, known, key_id, request_id, dict(request.path_params))
+        path = {name: str(value) for name, value in request.path_params.items()}
+        call = Call(state, request, known, key_id, request_id, path)
         response = await _handle(state, route, call)
     except ArtlineError as error:
         response = _failure(error, request_id)
@@ -153,13 +154,21 @@ async def _answer(state: State, route: Route, request: Request) -> Response:
     return response
 
 
-def _sign_in(state: State, request: Request) -> tuple[Account, str]:
-    """Return who asks. Raises AuthError."""
+def _let_in(state: State, route: Route, request: Request) -> tuple[Account, str]:
+    """Return who asks, if they may; nothing else is looked at before. Raises SignInError, AuthError."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
         raise SignInError("this needs an API key. Ask the server's administrator for one, and run: art login")
     account, key_id = state.directory.authenticate(key.strip())
     state.limit.count(key_id)
+    if route.server_admin and not account.admin:
+        raise AuthError("this is for administrators of the server")
+    _check_text(request.url.query)
+    for value in (*request.path_params.values(), *request.query_params.values()):
+        _check_text(str(value))
+    team = request.path_params.get("team")
+    if team is not None and route.role is not Role.NONE:
+        state.check(account, team, request.path_params.get("project"), route.role)
     return account, key_id
 
 
@@ -167,7 +176,6 @@ async def _handle(state: State, route: Route, call: Call) -> Response:
     if route.query is not None:
         call.query = _read_query(route.query, dict(call.request.query_params))
     if route.streamed:
-        await anyio.to_thread.run_sync(_authorise, state, route, call)
         result = await route.handler(call)
         return _response(result)
     data = await _read_body(call.request, state.options.largest_body) if route.body is not None else b""
@@ -175,7 +183,6 @@ async def _handle(state: State, route: Route, call: Call) -> Response:
 
 
 def _act(state: State, route: Route, call: Call, data: bytes) -> Response:
-    _authorise(state, route, call)
     if route.body is bytes:
         call.body = data
     elif route.body is not None:
@@ -191,14 +198,6 @@ def _act(state: State, route: Route, call: Call, data: bytes) -> Response:
             answer.give(response.status_code, bytes(response.body))
             return response
         return Response(answer.body, answer.status, media_type="application/json" if answer.body else None)
-
-
-def _authorise(state: State, route: Route, call: Call) -> None:
-    if route.server_admin and not call.account.admin:
-        raise AuthError("this is for administrators of the server")
-    team = call.path.get("team")
-    if team is not None and route.role is not Role.NONE:
-        state.check(call.account, team, call.path.get("project"), route.role)
 
 
 async def _read_body(request: Request, most: int) -> bytes:
@@ -223,7 +222,15 @@ def _read_query(kind: type, given: dict[str, str]) -> Any:
         raise UsageError(f"a parameter is wrong: {error}") from None
 
 
+def _check_text(text: str) -> None:
+    """Refuse what no database keeps as text."""
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UsageError("an address may not have NUL characters, nor bytes that are no UTF-8")
+
+
 def _read_json(kind: Any, data: bytes) -> Any:
+    if b"\\u0000" in data:
+        raise UsageError("texts may not have NUL characters")
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:

@@ -68,6 +68,10 @@ class ArtlineServer:
         self.directory.catalog.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def log(self) -> str:
+        """Return what it wrote to its standard error."""
+        return self._server.log.read_text(errors="replace")
+
     def login(self, team: str | None = None, role: Role = Role.ADMIN, *, admin: bool = False) -> Login:
         """Make an account with a key, in a team of its own unless one is given."""
         if team is None:
