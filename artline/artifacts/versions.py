@@ -171,9 +171,10 @@ def find_version(
 
 
 def load_version(conn: sa.Connection, version_id: int) -> VersionRecord:
-    """Return one version by its id."""
-    (record,) = load_versions(conn, [version_id])
-    return record
+    """Return one version by its id. Raises ArtifactNotFoundError."""
+    for record in load_versions(conn, [version_id]):
+        return record
+    raise ArtifactNotFoundError(f"there is no version with the number {version_id}. List versions: art ls")
 
 
 def list_versions(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["State", "create_app"]
 
 log = logging.getLogger("artline.server")
+_LARGEST = 1 << 63
 _CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -166,6 +167,7 @@ def _let_in(state: State, route: Route, request: Request) -> tuple[Account, str]
     _check_text(request.url.query)
     for value in (*request.path_params.values(), *request.query_params.values()):
         _check_text(str(value))
+        _checked(value)
     team = request.path_params.get("team")
     if team is not None and route.role is not Role.NONE:
         state.check(account, team, request.path_params.get("project"), route.role)
@@ -217,7 +219,7 @@ def _read_query(kind: type, given: dict[str, str]) -> Any:
         unknown = sorted(set(given) - names)
         if unknown:
             raise UsageError(f"unknown parameter '{unknown[0]}'. Known: {', '.join(sorted(names)) or 'none'}")
-        return msgspec.convert(given, kind, strict=False)
+        return _checked(msgspec.convert(given, kind, strict=False))
     except msgspec.ValidationError as error:
         raise UsageError(f"a parameter is wrong: {error}") from None
 
@@ -228,11 +230,27 @@ def _check_text(text: str) -> None:
         raise UsageError("an address may not have NUL characters, nor bytes that are no UTF-8")
 
 
+def _checked(value: Any) -> Any:
+    """Return a value that came in, unless it has integers that no database keeps."""
+    pending = [value]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, int) and not -_LARGEST <= found < _LARGEST:
+            raise UsageError(f"{found} is beyond 64 bits")
+        if dataclasses.is_dataclass(found):
+            pending += (getattr(found, field.name) for field in dataclasses.fields(found))
+        elif isinstance(found, dict):
+            pending += found.values()
+        elif isinstance(found, (list, tuple)):
+            pending += found
+    return value
+
+
 def _read_json(kind: Any, data: bytes) -> Any:
     if b"\\u0000" in data:
         raise UsageError("texts may not have NUL characters")
     try:
-        return msgspec.json.decode(data, type=kind)
+        return _checked(msgspec.json.decode(data, type=kind))
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"the body is not what is expected here: {error}") from None
 
