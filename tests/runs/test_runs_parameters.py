@@ -187,3 +187,40 @@ def test_alerts_are_copied_with_their_run(store_root: Path, tmp_path: Path) -> N
     sync(RunStore.open(load_settings()), other)
     [alert] = art.Api().run("p/r").alerts()
     assert (alert.title, alert.text) == ("title", "text")
+
+
+def test_odd_values_come_back_from_the_store(store_root: Path) -> None:
+    import math
+
+    odd = {
+        "inf": math.inf,
+        "low": -math.inf,
+        "tiny": 5e-324,
+        "zero": -0.0,
+        "wide": 2**63 - 1,
+        "huge": 10**300,
+        "negative": -(2**70),
+        "flag": True,
+        "none": None,
+        "text": "ü\ud800\0☃",
+        "list": [1, "a", None, [math.inf]],
+    }
+    wide = {f"k{n}": float(n) for n in range(10_000)}
+    with art.init("p", settings=QUIET) as run:
+        run.log({**odd, "nan": math.nan, "digits": 10**20_000})
+        run.log(wide)
+        run.log({"changes": 1})
+        run.log({"changes": 0.5})
+        run.log({"changes": "now a text"})
+        run.summary.update({**odd, "nan": math.nan})
+    found = art.Api().run(f"p/{run.id}")
+    first, second, *rest = found.history()
+    assert math.isnan(first["nan"])
+    assert first["digits"] == math.inf  # more digits than JSON may have
+    assert {key: first[key] for key in odd} == odd
+    assert math.copysign(1, first["zero"]) == -1
+    assert type(first["flag"]) is bool
+    assert {key: value for key, value in second.items() if not key.startswith("_")} == wide
+    assert [row["changes"] for row in rest] == [1, 0.5, "now a text"]
+    assert {key: found.summary[key] for key in odd} == odd
+    assert len(found.metrics()) == len(odd) + 2 + 10_000 + 1
