@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from artline.errors import ConflictError, EntryNotFoundError, MissingExtraError, RunNotFoundError, UsageError
+from artline.errors import ConflictError, EntryNotFoundError, RunNotFoundError, UsageError
 from artline.runs.config import nest
+from artline.runs.frames import FORMATS, Columns
 from artline.runs.history import STEP, thin_records
 from artline.runs.records import HISTORY, SYSTEM
 from artline.runs.store import RunStore
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from artline.artifacts.artifact import Artifact
     from artline.runs.alerts import RunAlert
+    from artline.runs.charts import Curve
     from artline.runs.files import RunFile
     from artline.runs.listing import RunRecord
     from artline.runs.writers import RunWriter
@@ -219,23 +221,62 @@ class ApiRun:
         x_axis: str = STEP,
         pandas: bool | None = None,
         stream: str = "default",
+        format: str = "rows",
     ) -> Any:
         """Return the history: exactly, or at most ``samples`` rows that keep every key's extremes.
 
         A list of dicts with ``_step``, ``_timestamp``, ``_runtime`` and the keys logged at that step,
-        sorted by ``x_axis``; with ``pandas`` a DataFrame. ``keys`` reads only these. Raises
-        MissingExtraError without pandas installed.
+        sorted by ``x_axis``. ``keys`` reads only these. ``format`` is ``rows``, ``pandas``, ``polars`` or
+        ``arrow``; ``pandas=True`` is the same as the second. However long the history is, ``samples`` reads
+        a part of it only. Raises MissingExtraError for a format that is not installed.
         """
         self._refresh()
+        shown = "pandas" if pandas else format
+        if shown not in FORMATS:
+            raise UsageError(f"unknown format '{format}'. Known: {', '.join(FORMATS)}")
         wanted = _names(keys)
         if wanted is not None and not x_axis.startswith("_") and x_axis not in wanted:
             wanted.append(x_axis)
-        records = self._store.history(self.record, wanted, stream=_stream(stream))
-        if x_axis != STEP:
-            records = sorted((r for r in records if x_axis in r), key=lambda r: r[x_axis])
+        place = _stream(stream)
+        if shown != "rows" and x_axis == STEP and samples is None:
+            return Columns.gather(self._store.scan_columns(self.record, wanted, stream=place)).shown(shown)
+        records = None
         if samples is not None:
-            records = thin_records(records, samples)
-        return _frame(records) if pandas else records
+            records = self._store.samples(self.record, samples, wanted, stream=place, x_axis=x_axis)
+        if records is None:
+            records = self._store.history(self.record, wanted, stream=place)
+            if x_axis != STEP:
+                records = sorted((r for r in records if x_axis in r), key=lambda r: r[x_axis])
+            if samples is not None:
+                records = thin_records(records, samples)
+        return records if shown == "rows" else Columns.gather([records]).shown(shown)
+
+    def chart(
+        self,
+        keys: Iterable[str] | str,
+        x_axis: str = STEP,
+        buckets: int = 1000,
+        low: float | None = None,
+        high: float | None = None,
+        stream: str = "default",
+    ) -> dict[str, Curve]:
+        """Return metrics as charts draw them: each in at most ``buckets`` buckets from ``low`` to ``high``.
+
+        A bucket tells its first, smallest, largest, last and mean value, so no spike is lost; it takes
+        milliseconds however long the run is. ``x_axis`` is ``_step``, ``_timestamp``, ``_runtime`` or a
+        metric that was logged together with the keys. Raises UsageError.
+        """
+        self._refresh()
+        found = self._store.curves(
+            self.record,
+            _names(keys) or [],
+            x_axis=x_axis,
+            buckets=buckets,
+            low=low,
+            high=high,
+            stream=_stream(stream),
+        )
+        return {curve.key: curve for curve in found}
 
     def scan_history(
         self,
@@ -395,16 +436,6 @@ def _stream(name: str) -> str:
 
 def _names(keys: Iterable[str] | None) -> list[str] | None:
     return [keys] if isinstance(keys, str) else None if keys is None else list(keys)
-
-
-def _frame(records: list[dict[str, Any]]) -> Any:
-    try:
-        import pandas
-    except ImportError:
-        raise MissingExtraError(
-            "history(pandas=True) needs pandas. Install it: pip install pandas; or leave pandas out"
-        ) from None
-    return pandas.DataFrame.from_records(records)
 
 
 def _same(one: Any, other: Any) -> bool:

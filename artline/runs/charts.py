@@ -39,7 +39,7 @@ class Curve:
 
     ``start`` and ``end`` are the smallest and largest x in a bucket: steps, seconds (since 1970 for
     ``_timestamp``, since the run began for ``_runtime``), or values of another metric. ``count`` numbers
-    have this ``first``, ``minimum``, ``maximum``, ``last`` and ``mean``, all None where there is none;
+    have this ``first``, ``minimum``, ``maximum``, ``last`` and ``mean`` (to seven digits), None without any;
     ``nans`` were logged beside them. ``min_step`` and ``max_step`` are where the extremes were logged.
     """
 

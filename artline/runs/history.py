@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -28,10 +29,20 @@ from artline.runs.sealed import ChunkFiles, StoredAxis
 if TYPE_CHECKING:
     from artline.storage.catalog import Catalog
 
-__all__ = ["STEP", "Metric", "list_metrics", "read_history", "scan_history", "thin_records"]
+__all__ = [
+    "STEP",
+    "Metric",
+    "count_rows",
+    "list_metrics",
+    "read_history",
+    "scan_columns",
+    "scan_history",
+    "thin_records",
+]
 
 STEP, TIME, RUNTIME = "_step", "_timestamp", "_runtime"
 _PAGE_ROWS = 8192
+_PLANNED_CHUNKS = 4096  # of which the pages of a scan are planned at once
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
 
@@ -82,8 +93,11 @@ def read_history(
     keys: Sequence[str] | None = None,
     min_step: int | None = None,
     max_step: int | None = None,
+    steps: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the records of a run, steps from ``min_step`` up to and including ``max_step``.
+
+    With ``steps``, in rising order, only the records of these, and only the chunks that hold one are read.
 
     A record holds ``_step``, ``_timestamp``, ``_runtime`` (seconds after ``origin``) and the keys that
     were logged. With ``keys`` only those columns are read, and only rows that hold one of them.
@@ -91,7 +105,7 @@ def read_history(
     low = _LOWEST if min_step is None else min_step
     high = _HIGHEST if max_step is None else max_step
     groups = _find_groups(conn, run, stream, keys)
-    _load(conn, files, groups, low, high)
+    _load(conn, files, groups, low, high, steps)
     return _merge([group for group in groups if group.steps], origin, low, high)
 
 
@@ -111,16 +125,60 @@ def scan_history(
 
     Each page is its own short read, of about ``page_size`` rows and no less than one chunk.
     """
+    for groups, low, high in _pages(catalog, files, run, stream, keys, min_step, max_step, page_size):
+        yield from _merge(groups, origin, low, high)
+
+
+def scan_columns(
+    catalog: Catalog,
+    files: ChunkFiles,
+    run: int,
+    *,
+    stream: str,
+    origin: float,
+    keys: Sequence[str] | None = None,
+) -> Iterator[dict[str, Sequence[Any]] | list[dict[str, Any]]]:
+    """Yield what ``scan_history`` does a page at a time: as columns where rows need no merging, else records.
+
+    Columns are arrays of numbers or lists, all of one length.
+    """
+    for groups, low, high in _pages(catalog, files, run, stream, keys, None, None, _PAGE_ROWS):
+        if len(groups) == 1 and _is_plain(groups[0], low, high):
+            group = groups[0]
+            runtimes = array("d", [time - origin for time in group.times])
+            axis: dict[str, Sequence[Any]] = {STEP: group.steps, TIME: group.times, RUNTIME: runtimes}
+            yield {**axis, **dict(zip(group.keys, group.columns, strict=True))}
+        else:
+            yield _merge(groups, origin, low, high)
+
+
+def _pages(
+    catalog: Catalog,
+    files: ChunkFiles,
+    run: int,
+    stream: str,
+    keys: Sequence[str] | None,
+    min_step: int | None,
+    max_step: int | None,
+    page_size: int,
+) -> Iterator[tuple[list[_Group], int, int]]:
+    """Yield the groups with the rows of each page, and its first and last step; each is a read of its own."""
     low = _LOWEST if min_step is None else min_step
     last = _HIGHEST if max_step is None else max_step
+    planned: list[int] = []
     while low <= last:
         with catalog.read() as conn:
             groups = _find_groups(conn, run, stream, keys)
-            high = _page_end(conn, groups, low, last, max(page_size, _PAGE_ROWS))
-            if high is None:
+            if not planned:
+                planned = _page_ends(conn, groups, low, last, max(page_size, _PAGE_ROWS))
+                planned.reverse()
+            if not planned:
                 return
+            high = planned.pop()
             _load(conn, files, groups, low, high)
-        yield from _merge([group for group in groups if group.steps], origin, low, high)
+        found = [group for group in groups if group.steps]
+        if found:
+            yield found, low, high
         low = high + 1
 
 
@@ -215,8 +273,13 @@ def _count_rows(conn: sa.Connection, files: ChunkFiles, group: _Group) -> int:
     return int(whole) + sum(step <= group.highest for step in edge.steps)
 
 
-def _page_end(conn: sa.Connection, groups: Sequence[_Group], low: int, last: int, rows: int) -> int | None:
-    """Return the step up to which about ``rows`` rows lie from ``low`` on; None when there are none."""
+def count_rows(conn: sa.Connection, run: int, stream: str, keys: Sequence[str] | None) -> int:
+    """Return about how many rows of a run hold one of the keys: those that count no longer are among them."""
+    return sum(group.rows for group in _find_groups(conn, run, stream, keys))
+
+
+def _page_ends(conn: sa.Connection, groups: Sequence[_Group], low: int, last: int, rows: int) -> list[int]:
+    """Return the last steps of the next pages of about ``rows`` rows each; none when there are no rows."""
     table = metric_chunk.c
     ends: list[tuple[int, int]] = []
     ids = [group.id for group in groups]
@@ -233,26 +296,59 @@ def _page_end(conn: sa.Connection, groups: Sequence[_Group], low: int, last: int
                     table.step_min <= last,
                 )
                 .order_by(table.step_max)
-                .limit(rows)
+                .limit(max(rows, _PLANNED_CHUNKS))
             )
         ]
+    if not ends:
+        return []
+    pages: list[int] = []
     total = 0
-    for step_max, count in sorted(ends):
+    for step_max, count in sorted(ends)[:_PLANNED_CHUNKS]:
         total += count
-        if total >= rows:
-            return min(step_max, last)
-    return last if ends else None
+        if total >= rows and min(step_max, last) > (pages[-1] if pages else low - 1):
+            pages.append(min(step_max, last))
+            total = 0
+    if len(ends) <= _PLANNED_CHUNKS and (not pages or pages[-1] < last):
+        pages.append(last)
+    return pages or [sorted(ends)[_PLANNED_CHUNKS][0]]
 
 
-def _load(conn: sa.Connection, files: ChunkFiles, groups: Sequence[_Group], low: int, high: int) -> None:
-    """Read the chunks of the groups that touch the steps from ``low`` to ``high``."""
+def _load(
+    conn: sa.Connection,
+    files: ChunkFiles,
+    groups: Sequence[_Group],
+    low: int,
+    high: int,
+    steps: Sequence[int] | None = None,
+) -> None:
+    """Read the chunks of the groups that touch the steps from ``low`` to ``high``, or some of these alone."""
     alike: dict[tuple[int, ...], list[_Group]] = {}
     for group in groups:
         group.columns = [array(kind) if kind in (FLOAT, INT) else [] for kind in group.kinds]
         alike.setdefault(tuple(group.ordinals), []).append(group)
     for ordinals, members in alike.items():
+        if steps is not None:
+            for group in members:
+                _load_steps(conn, files, group, ordinals, steps)
+            continue
         for at in range(0, len(members), 500):
             _load_alike(conn, files, members[at : at + 500], ordinals, low, high)
+
+
+def _load_steps(
+    conn: sa.Connection, files: ChunkFiles, group: _Group, ordinals: tuple[int, ...], steps: Sequence[int]
+) -> None:
+    """Read the rows of some steps of a group."""
+    table = metric_chunk.c
+    chunks = conn.execute(
+        sa.select(table.seq, table.step_min, table.step_max)
+        .where(table.metric_group_id == group.id, table.level == 0, table.ordinal == 0)
+        .order_by(table.seq)
+    ).all()
+    wanted = [seq for seq, low, high in chunks if bisect_left(steps, low) < bisect_right(steps, high)]
+    chosen = frozenset(steps)
+    for at in range(0, len(wanted), 50):
+        _load_alike(conn, files, [group], ordinals, _LOWEST, _HIGHEST, wanted[at : at + 50], chosen)
 
 
 def _load_alike(
@@ -262,6 +358,8 @@ def _load_alike(
     ordinals: tuple[int, ...],
     low: int,
     high: int,
+    seqs: Sequence[int] = (),
+    steps: frozenset[int] | None = None,
 ) -> None:
     table = metric_chunk.c
     query = (
@@ -275,6 +373,8 @@ def _load_alike(
         query = query.where(table.step_max >= low)
     if high < _HIGHEST:
         query = query.where(table.step_min <= high)
+    if seqs:
+        query = query.where(table.seq.in_(seqs))
     by_id = {group.id: group for group in groups}
     chunks: dict[tuple[int, int], dict[int, tuple[bytes | None, str | None]]] = {}
     for group_id, seq, ordinal, payload, location in conn.execute(query):
@@ -282,6 +382,8 @@ def _load_alike(
     for (group_id, _), parts in chunks.items():
         group = by_id[group_id]
         axis, columns = files.read(parts, ordinals)
+        if steps is not None:
+            axis, columns = axis.pick(steps, columns)
         group.steps.extend(axis.steps)
         group.times.extend(axis.times)
         group.axes.append(axis)
@@ -290,12 +392,8 @@ def _load_alike(
 
 
 def _merge(groups: Sequence[_Group], origin: float, low: int, high: int) -> list[dict[str, Any]]:
-    if len(groups) == 1:
-        group = groups[0]
-        steps = group.steps
-        end = min(high, group.highest)
-        if all(map(lt, steps, steps[1:])) and low <= steps[0] and steps[-1] <= end:
-            return _records(group, origin)
+    if len(groups) == 1 and _is_plain(groups[0], low, high):
+        return _records(groups[0], origin)
     rows = sorted(
         (step, group.writer, order, which, at)
         for which, group in enumerate(groups)
@@ -322,6 +420,13 @@ def _merge(groups: Sequence[_Group], origin: float, low: int, high: int) -> list
         record[RUNTIME] = group.times[at] - origin
         record.update(zip(group.keys, values[which][at], strict=True))
     return records
+
+
+def _is_plain(group: _Group, low: int, high: int) -> bool:
+    """Tell whether each row of a group is a record of its own, in order."""
+    steps = group.steps
+    end = min(high, group.highest)
+    return low <= steps[0] and steps[-1] <= end and all(map(lt, steps, steps[1:]))
 
 
 def _orders(group: _Group) -> Iterator[int]:

@@ -11,7 +11,7 @@ import json
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from io import BytesIO, RawIOBase
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SEAL_VALUES", "ChunkFiles", "StoredAxis", "seal_chunks"]
 
-SEAL_VALUES = 1 << 21  # values that one file holds at most, unless a chunk has more: 16 MiB of floats
+SEAL_VALUES = 1 << 20  # values that one file holds at most, unless a chunk has more: 8 MiB of floats
 _GROUP_CHUNKS = 16  # chunks of a row group: streams of 128 KiB compress best, and analytic engines like them
 _FEWEST_ROWS = 1024  # a chunk of a wider group has too few to make a good row group
 _AXIS = ("_step", "_timestamp", "_order")
@@ -66,6 +66,19 @@ class StoredAxis:
     def orders(self) -> Sequence[int]:
         """The order of logging."""
         return decode_orders(self.source) if isinstance(self.source, bytes) else self.source
+
+    def pick(
+        self, steps: Collection[int], columns: Sequence[Sequence[Any]]
+    ) -> tuple[StoredAxis, list[Sequence[Any]]]:
+        """Return the rows of some steps, of this axis and of columns beside it."""
+        at = [place for place, step in enumerate(self.steps) if step in steps]
+        orders = self.orders
+        axis = StoredAxis(
+            [self.steps[place] for place in at],
+            [self.times[place] for place in at],
+            [orders[place] for place in at],
+        )
+        return axis, [[column[place] for place in at] for column in columns]
 
 
 class ChunkFiles:

@@ -21,13 +21,14 @@ from artline.runs.charts import Curve, read_curves
 from artline.runs.config import flatten, replace_leaves
 from artline.runs.definitions import SummaryBuilder
 from artline.runs.files import KeptFiles, RunFile
-from artline.runs.history import STEP, Metric, list_metrics, read_history, scan_history
+from artline.runs.history import STEP, Metric, list_metrics, read_history, scan_columns, scan_history
 from artline.runs.ingest import Drain, Ingestion
 from artline.runs.intake import set_tags
 from artline.runs.listing import Cursor, Page, RunRecord, count_runs, find_runs, get_run
 from artline.runs.notices import warn
 from artline.runs.output import OutputPiece, read_output, tail_start
 from artline.runs.records import HISTORY, SYSTEM
+from artline.runs.samples import read_samples
 from artline.runs.schema import run
 from artline.runs.sealed import ChunkFiles, seal_chunks
 from artline.runs.values import to_json
@@ -265,6 +266,41 @@ class RunStore(KeptFiles):
             max_step=max_step,
             page_size=page_size,
         )
+
+    def scan_columns(
+        self, record: RunRecord, keys: Iterable[str] | None = None, *, stream: str = HISTORY
+    ) -> Iterator[Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]]:
+        """Yield the exact history page by page, as columns where that is possible, else as records."""
+        return scan_columns(
+            self.catalog,
+            self._chunks,
+            record.key,
+            stream=stream,
+            origin=record.created_at,
+            keys=None if keys is None else list(keys),
+        )
+
+    def samples(
+        self,
+        record: RunRecord,
+        samples: int,
+        keys: Iterable[str] | None = None,
+        *,
+        stream: str = HISTORY,
+        x_axis: str = STEP,
+    ) -> list[dict[str, Any]] | None:
+        """Return some records of a long history; see ``artline.runs.samples.read_samples``."""
+        with self.catalog.read() as conn:
+            return read_samples(
+                conn,
+                self._chunks,
+                record.key,
+                samples,
+                stream=stream,
+                origin=record.created_at,
+                keys=None if keys is None else list(keys),
+                x_axis=x_axis,
+            )
 
     def curves(
         self,
