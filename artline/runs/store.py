@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,23 +14,19 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from artline.artifacts.projects import find_project, list_projects
-from artline.errors import AuthError, NotFoundError, RunNotFoundError, StoreUnavailableError
+from artline.errors import NotFoundError, RunNotFoundError
 from artline.runs.alerts import RunAlert, list_alerts
 from artline.runs.attributes import clean_text, write_attributes
-from artline.runs.charts import Curve, read_curves
 from artline.runs.config import flatten, replace_leaves
 from artline.runs.definitions import SummaryBuilder
 from artline.runs.files import KeptFiles, RunFile
-from artline.runs.history import STEP, Metric, list_metrics, read_history, scan_columns, scan_history
+from artline.runs.histories import KeptHistories
 from artline.runs.ingest import Drain, Ingestion
 from artline.runs.intake import set_tags
 from artline.runs.listing import Cursor, Page, RunRecord, count_runs, find_runs, get_run
 from artline.runs.notices import warn
 from artline.runs.output import OutputPiece, read_output, tail_start
-from artline.runs.records import HISTORY, SYSTEM
-from artline.runs.samples import read_samples
 from artline.runs.schema import run
-from artline.runs.sealed import ChunkFiles, seal_chunks
 from artline.runs.values import to_json
 from artline.runs.writers import RunWriter, list_writers
 from artline.settings import Settings, load_settings
@@ -54,7 +50,7 @@ class WaitingJournal:
     waiting: int
 
 
-class RunStore(KeptFiles):
+class RunStore(KeptFiles, KeptHistories):
     """Reads and edits runs. Nothing is taken in from journals unless ``ingest`` is called. Thread-safe.
 
     ``project`` is a name; runs of another entity than the settings' are reached with ``entity``.
@@ -68,7 +64,7 @@ class RunStore(KeptFiles):
         self._lock = threading.Lock()
         self._warned: set[str] = set()
         self._artifacts: ArtifactStore | None = None
-        self._chunks = ChunkFiles(lambda: self.artifacts.content.bucket)
+        KeptHistories.__init__(self)
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> RunStore:
@@ -148,18 +144,6 @@ class RunStore(KeptFiles):
             self.take_folders(project, run_id)
         return drained
 
-    def seal(self, runs: Iterable[tuple[str, str, str]] | None = None) -> int:
-        """Move long histories into Parquet files in the bucket; return how many files were written.
-
-        ``runs`` names runs by entity, project and id; by default all. Without pyarrow, or while the bucket is
-        out of reach, they stay in the catalog.
-        """
-        try:
-            return seal_chunks(self.catalog, self._chunks, runs)
-        except (StoreUnavailableError, AuthError) as error:
-            warn(f"long histories stay in the catalog for now: {error}")
-            return 0
-
     def journals(self) -> list[WaitingJournal]:
         """Return the journals that lie in the root, without taking anything in."""
         fresh = self._new_ingestion()
@@ -216,121 +200,6 @@ class RunStore(KeptFiles):
             return count_runs(conn, self._projects(conn, project, entity), filters)
 
     # Reading
-
-    def metrics(self, record: RunRecord, stream: str | None = None) -> list[Metric]:
-        """Return the keys of a run's history, with the number of rows that hold each."""
-        with self.catalog.read() as conn:
-            return list_metrics(conn, self._chunks, record.key, stream)
-
-    def history(
-        self,
-        record: RunRecord,
-        keys: Iterable[str] | None = None,
-        *,
-        stream: str = HISTORY,
-        min_step: int | None = None,
-        max_step: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """Return the exact records of a run; see ``artline.runs.history.read_history``."""
-        with self.catalog.read() as conn:
-            return read_history(
-                conn,
-                self._chunks,
-                record.key,
-                stream=stream,
-                origin=record.created_at,
-                keys=None if keys is None else list(keys),
-                min_step=min_step,
-                max_step=max_step,
-            )
-
-    def scan_history(
-        self,
-        record: RunRecord,
-        keys: Iterable[str] | None = None,
-        *,
-        stream: str = HISTORY,
-        page_size: int = 1000,
-        min_step: int | None = None,
-        max_step: int | None = None,
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the exact records of a run in bounded memory."""
-        return scan_history(
-            self.catalog,
-            self._chunks,
-            record.key,
-            stream=stream,
-            origin=record.created_at,
-            keys=None if keys is None else list(keys),
-            min_step=min_step,
-            max_step=max_step,
-            page_size=page_size,
-        )
-
-    def scan_columns(
-        self, record: RunRecord, keys: Iterable[str] | None = None, *, stream: str = HISTORY
-    ) -> Iterator[Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]]:
-        """Yield the exact history page by page, as columns where that is possible, else as records."""
-        return scan_columns(
-            self.catalog,
-            self._chunks,
-            record.key,
-            stream=stream,
-            origin=record.created_at,
-            keys=None if keys is None else list(keys),
-        )
-
-    def samples(
-        self,
-        record: RunRecord,
-        samples: int,
-        keys: Iterable[str] | None = None,
-        *,
-        stream: str = HISTORY,
-        x_axis: str = STEP,
-    ) -> list[dict[str, Any]] | None:
-        """Return some records of a long history; see ``artline.runs.samples.read_samples``."""
-        with self.catalog.read() as conn:
-            return read_samples(
-                conn,
-                self._chunks,
-                record.key,
-                samples,
-                stream=stream,
-                origin=record.created_at,
-                keys=None if keys is None else list(keys),
-                x_axis=x_axis,
-            )
-
-    def curves(
-        self,
-        record: RunRecord,
-        keys: Sequence[str],
-        *,
-        x_axis: str = STEP,
-        buckets: int = 1000,
-        low: float | None = None,
-        high: float | None = None,
-        stream: str = HISTORY,
-    ) -> list[Curve]:
-        """Return metrics in buckets, however long the run is; see ``artline.runs.charts.read_curves``."""
-        with self.catalog.read() as conn:
-            return read_curves(
-                conn,
-                self._chunks,
-                record.key,
-                keys,
-                stream=stream,
-                origin=record.created_at,
-                x_axis=x_axis,
-                buckets=buckets,
-                low=low,
-                high=high,
-            )
-
-    def system(self, record: RunRecord, keys: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """Return the system metrics of a run, as ``history`` does."""
-        return self.history(record, keys, stream=SYSTEM)
 
     def console(
         self,

@@ -48,12 +48,16 @@ class ReadRun(ApiRun):
         x_axis: str = STEP,
         pandas: bool | None = True,
         stream: str = "default",
+        format: str = "rows",
     ) -> Any:
         """Return at most ``samples`` rows that keep every key's extremes, as a DataFrame or a list of dicts.
 
-        With ``keys`` only rows that have all of them. A list, too, where pandas is not installed.
+        With ``keys`` only rows that have all of them. A list, too, where pandas is not installed. Another
+        ``format`` than ``rows`` is that of Artline's own ``history``, which leaves no row out for its keys.
         """
         wanted = _names(keys)
+        if format != "rows":
+            return super().history(samples, wanted, x_axis, False, stream, format)
         records = super().history(samples if wanted is None else None, wanted, x_axis, False, stream)
         if wanted is not None:
             records = [record for record in records if all(key in record for key in wanted)]
