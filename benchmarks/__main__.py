@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.bench import CHECKOUT, Bench, Row
 from benchmarks.file_rows import insert_rows, large_rows, small_rows
+from benchmarks.history_rows import history_rows, runs_rows
 from benchmarks.million_rows import million_rows
 from benchmarks.peers import compare as others
 from benchmarks.peers.page import part
@@ -25,8 +26,10 @@ GROUPS = {
     "large": large_rows,
     "insert": insert_rows,
     "million": million_rows,
+    "history": history_rows,
+    "runs": runs_rows,
 }
-LONG = ("million",)
+LONG = ("million", "history", "runs")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -42,7 +45,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help=f"compare with other tools instead: all (40 minutes), or some of {', '.join(others.PEERS)}; "
         f"the groups are {', '.join(others.GROUPS)}",
     )
-    parser.add_argument("--full", action="store_true", help="add 1,000,000 small files (about half an hour)")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="add 1,000,000 small files (about half an hour), 100 million points and 100,000 runs (minutes)",
+    )
     parser.add_argument("--repeat", type=int, default=3, help="how often each figure is taken (default 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="shrink all sizes, to try the bench itself")
     parser.add_argument("--work", type=Path, help="where to work (default: .bench/ in the checkout)")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import version_acts
+from benchmarks import history_acts, version_acts
 
 KEYS = [f"train/metric_{place}" for place in range(10)]
 
@@ -144,9 +144,11 @@ def get(name: str, target: str) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - begun}
 
 
-ACTS: dict[str, Callable[..., dict[str, Any]]] = {
-    act.__name__: act for act in (short_run, short_floor, log, log_floor, read, read_floor, put, get)
-} | version_acts.ACTS
+ACTS: dict[str, Callable[..., dict[str, Any]]] = (
+    {act.__name__: act for act in (short_run, short_floor, log, log_floor, read, read_floor, put, get)}
+    | version_acts.ACTS
+    | history_acts.ACTS
+)
 
 
 def peak_mib() -> float:

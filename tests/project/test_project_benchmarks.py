@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+CHARTS = ["whole", "zoom", "near", "metric"]
 CHECKOUT = Path(__file__).parents[2]
 ROWS = {
     "import": ["import"],
@@ -17,6 +18,8 @@ ROWS = {
     "small": ["small-put", "small-again", "small-get", "small-changed"],
     "large": ["large-put", "large-get", "large-memory"],
     "insert": ["insert"],
+    "history": [f"history-{name}" for name in ["make", "disk", *CHARTS, "samples", "regular"]],
+    "runs": ["runs-rare", "runs-some", "runs-most", "runs-page"],
     "million": [
         f"million-{name}"
         for name in [
