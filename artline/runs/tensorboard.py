@@ -50,27 +50,33 @@ _mirrored: weakref.WeakKeyDictionary[Any, Mirror] = weakref.WeakKeyDictionary()
 _mirrors: weakref.WeakKeyDictionary[Run, Mirror] = weakref.WeakKeyDictionary()
 _patched: list[tuple[Any, str, Any]] = []
 _imports: ImportNotice | None = None
+_save = False
 
 
 def patch(
     root_logdir: str | os.PathLike[str] | None = None,
     pytorch: bool | None = None,
     tensorboard_x: bool | None = None,
+    save: bool = False,
 ) -> None:
     """Mirror to the run in progress what TensorBoard writers made from now on write.
 
     ``root_logdir`` is the folder that the writers' folders lie in: what lies deeper has its path as a prefix
     (``train/loss``). With it, all event files that come to lie there are read, whoever writes them; without
     it the first writer's folder is the root. ``pytorch`` and ``tensorboard_x`` False leave those writers
-    alone. Idempotent. Raises UsageError when ``root_logdir`` is given and no run is in progress.
+    alone. ``save`` keeps the event files with the run, too, as they are when it ends. Idempotent. Raises
+    UsageError when ``root_logdir`` is given and no run is in progress.
     """
-    global _imports
+    global _imports, _save
+    _save = save
     if root_logdir is not None:
         run = current.get_run()
         if run is None:
             raise UsageError("tensorboard.patch: no run is in progress. Call artline.init(project=…) first")
         if not run.disabled:
             mirror_of(run).add_root(Path(root_logdir).absolute())
+            if save:
+                _keep(run, Path(root_logdir).absolute(), "**/*tfevents*")
     wanted = {"pytorch": pytorch is not False, "tensorboard_x": tensorboard_x is not False}
     names = {name for name, kind in _WRITERS.items() if wanted[kind]}
     if _imports is not None:
@@ -101,8 +107,11 @@ def _notice(module: Any) -> None:
     def begin(self: Any, logdir: Any, *arguments: Any, **named: Any) -> None:
         run = current.get_run()
         mirror = None if run is None or run.disabled else mirror_of(run)
-        if mirror is not None:
-            mirror.add_folder(Path(os.fspath(logdir)).absolute(), self)
+        if run is not None and mirror is not None:
+            folder = Path(os.fspath(logdir)).absolute()
+            mirror.add_folder(folder, self)
+            if _save:
+                _keep(run, folder, "*tfevents*")
         original(self, logdir, *arguments, **named)
         if mirror is not None:
             _mirrored[self] = mirror
@@ -117,6 +126,11 @@ def _notice(module: Any) -> None:
     for name, known, wrapped in (("__init__", original, begin), ("add_event", add, add_event)):
         _patched.append((kind, name, known))
         setattr(kind, name, wrapped)
+
+
+def _keep(run: Run, folder: Path, pattern: str) -> None:
+    with contextlib.suppress(ArtlineError):  # it ends at this moment
+        run.save(f"{folder}/{pattern}", base_path=folder.parent, policy="end")
 
 
 def mirror_of(run: Run) -> Mirror:

@@ -181,6 +181,19 @@ def test_unpatch_and_a_disabled_run_leave_writers_alone(store_root: Path) -> Non
         writer_of("tensorboardX")("more").close()
 
 
+def test_event_files_are_kept_where_asked(store_root: Path) -> None:
+    run = begin()
+    art.tensorboard.patch(save=True)
+    writer = writer_of("tensorboardX")("logs")
+    writer.add_scalar("x", 1.0, 5)
+    assert len(rows(run)) == 1
+    writer.close()
+    found = [file for file in art.Api().run(f"boards/{run.id}").files() if "tfevents" in file.name]
+    assert [file.name.split("/")[0] for file in found] == ["logs"]
+    (event,) = EventFile(Path(found[0].download(root="down"))).read()
+    assert (event.step, event.values) == (5, {"x": 1.0})
+
+
 def test_a_root_needs_a_run(store_root: Path) -> None:
     with pytest.raises(UsageError, match="no run is in progress"):
         art.tensorboard.patch(root_logdir="logs")
