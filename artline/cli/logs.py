@@ -25,8 +25,11 @@ from artline.errors import UsageError
 @click.option("-f", "--follow", is_flag=True, help="Go on with what the run writes, until it ends.")
 @click.option("-n", "--lines", type=click.IntRange(min=1), metavar="N", help="Begin with the last N lines.")
 @click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="Only what it wrote there.")
+@click.option("--label", metavar="LABEL", help="Only what the process of this label wrote (shared runs).")
 @json_option
-def logs(run: str, follow: bool, lines: int | None, stream: str | None, as_json: bool) -> None:
+def logs(
+    run: str, follow: bool, lines: int | None, stream: str | None, label: str | None, as_json: bool
+) -> None:
     """Print what a run wrote to its console.
 
     Both streams, byte for byte and in the order in which they came.
@@ -47,14 +50,14 @@ def logs(run: str, follow: bool, lines: int | None, stream: str | None, as_json:
                 "time": moment(piece.time),
                 "text": piece.data.decode("utf-8", "replace"),
             }
-            for piece in store.console(record, stream=stream, lines=lines)
+            for piece in store.console(record, stream=stream, lines=lines, label=label)
         ]
         print_json({"run": record.path, "state": record.state, "output": output})
         return
     pieces = (
-        follow_output(store, record, stream=stream, lines=lines)
+        follow_output(store, record, stream=stream, lines=lines, label=label)
         if follow
-        else store.console(record, stream=stream, lines=lines)
+        else store.console(record, stream=stream, lines=lines, label=label)
     )
     for piece in pieces:
         sys.stdout.buffer.write(piece.data)

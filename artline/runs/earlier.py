@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ class Earlier:
     info: Mapping[str, Any]
     config: Mapping[str, Any]
     summary: SummaryBuilder
+    busy: bool = False  # somebody writes it still
 
 
 def journal_folder(settings: Settings, run_id: str) -> Path:
@@ -65,15 +65,19 @@ def is_in_progress(settings: Settings, run_id: str) -> bool:
                 ended = isinstance(frame.record, records.Finish)
         except FileNotFoundError:  # a reader took it in, all of it
             continue
-        if process is None or ended:
-            continue
-        alive = is_alive(process)
-        if alive is None:
-            with contextlib.suppress(FileNotFoundError):
-                alive = time.time() - file.stat().st_mtime < stale_after(settings.heartbeat_interval)
-        if alive:
+        if process is not None and not ended and _lives(settings, process, file):
             return True
     return False
+
+
+def _lives(settings: Settings, process: records.Process, journal: Path) -> bool:
+    alive = is_alive(process)
+    if alive is not None:
+        return alive
+    try:
+        return time.time() - journal.stat().st_mtime < stale_after(settings.heartbeat_interval)
+    except FileNotFoundError:
+        return False
 
 
 def _from_journals(settings: Settings, run_id: str) -> Earlier | None:
@@ -83,14 +87,16 @@ def _from_journals(settings: Settings, run_id: str) -> Earlier | None:
     info: dict[str, Any] = {}
     config: dict[str, Any] = {}
     summary = SummaryBuilder()
+    busy = False
     for file in files:
         mine = 0
+        process: records.Process | None = None
         for frame in read_journal(file):
             record = frame.record
             if isinstance(record, records.Start):
                 if record.entity != settings.entity:
                     break
-                mine = record.attempt
+                mine, process = record.attempt, record.process
                 first = first or mine == 1
                 attempt = max(attempt, mine)
                 info.update(record.info)
@@ -110,7 +116,10 @@ def _from_journals(settings: Settings, run_id: str) -> Earlier | None:
             elif isinstance(record, records.Rows) and record.stream == records.HISTORY:
                 summary.add(record, mine)
                 next_step = max(next_step, max(record.steps) + 1)
-    return Earlier(attempt, next_step, info, config, summary) if first else None
+            elif isinstance(record, records.Finish):
+                process = None
+        busy = busy or (process is not None and _lives(settings, process, file))
+    return Earlier(attempt, next_step, info, config, summary, busy) if first else None
 
 
 def _misses_journals(settings: Settings, run_id: str) -> bool:
@@ -148,4 +157,5 @@ def _from_catalog(settings: Settings, run_id: str) -> Earlier | None:
         return None
     next_step = 0 if found.last_step is None else found.last_step + 1
     summary = store.summary_builder(found)
-    return Earlier(found.attempt, next_step, store.described(found), found.config, summary)
+    busy = found.state == "running"
+    return Earlier(found.attempt, next_step, store.described(found), found.config, summary, busy)

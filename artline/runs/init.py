@@ -314,6 +314,11 @@ def _earlier(settings: Settings, run_id: str, resume: str | None) -> Earlier | N
         raise ConflictError(
             f"init: run {path} exists already. Choose another id, or pass resume='allow' to go on with it"
         )
+    if found is not None and found.busy and settings.mode != "shared":
+        notices.warn(
+            f"init: run {path} is still being written by another process, and both count their own steps. "
+            "For several processes in one run: mode='shared'"
+        )
     return found
 
 

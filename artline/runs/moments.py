@@ -11,7 +11,7 @@ from typing import Any
 from artline.artifacts.refs import check_name
 from artline.errors import ConflictError, UsageError
 from artline.runs.definitions import SummaryBuilder
-from artline.runs.earlier import Earlier, is_in_progress
+from artline.runs.earlier import Earlier
 from artline.runs.records import Branch
 from artline.settings import Settings
 
@@ -67,14 +67,14 @@ def find_past(settings: Settings, moment: Moment, *, fork: bool) -> Past:
     from artline.runs.store import RunStore
 
     place = replace(settings, entity=moment.entity, project=moment.project)
-    if not fork and is_in_progress(place, moment.run_id):
+    store = RunStore.open(place)
+    store.ingest(moment.project, moment.run_id)
+    found = store.get(moment.project, moment.run_id)
+    if not fork and found.state == "running":
         raise ConflictError(
             f"init: run {moment.path} is still being written, so it cannot be rewound. End that process "
             f"first, or fork from it: fork_from='{moment.run_id}?_step={moment.step}'"
         )
-    store = RunStore.open(place)
-    store.ingest(moment.project, moment.run_id)
-    found = store.get(moment.project, moment.run_id)
     if found.last_step is None or moment.step > found.last_step:
         has = "no steps yet" if found.last_step is None else f"steps up to {found.last_step}"
         raise UsageError(f"init: run {moment.path} has {has}, not step {moment.step}. Choose one that it has")

@@ -99,6 +99,9 @@ def test_a_fork_begins_with_the_history_of_its_parent(store_root: Path) -> None:
     assert [row["a"] for row in grandchild.history(keys=["a"])] == [0, 1, 2, 3, 40, 50]
     assert sorted(grandchild.metrics()) == ["a", "best", "own", "text"]
     assert not child.history(stream="system")
+    [curve] = RunStore.open(load_settings()).curves(child.record, ["a"], buckets=3)
+    assert (curve.start[0], curve.end[-1], sum(curve.count)) == (0, 4, 5)
+    assert (min(curve.minimum), max(curve.maximum)) == (0, 40)
     # What becomes of the parent later changes nothing.
     with art.init("p", resume_from="parent?_step=1", settings=QUIET) as run:
         run.log({"a": 20})

@@ -225,6 +225,30 @@ def test_auto_leaves_a_run_alone_that_somebody_writes(store_root: Path) -> None:
     assert second[1] == "False"
 
 
+def test_auto_waits_for_silence_where_it_cannot_look(store_root: Path) -> None:
+    elsewhere = replace(DEAD, host="another-machine")
+    first = Writer(store_root, "far", process=elsewhere)
+    first.rows({"x": [0.0]}, "d")
+    (store_root / "runs" / "p").mkdir(parents=True)
+    remembered = store_root / "runs" / "p" / "resume-auto"
+    remembered.write_text("far\n")
+    with init("p", settings=QUIET, resume="auto") as run:
+        assert run.id != "far"
+    remembered.write_text("far\n")
+    os.utime(first.path, (1.0, 1.0))
+    with init("p", settings=QUIET, resume="auto") as run:
+        assert (run.id, run.step) == ("far", 1)
+
+
+def test_joining_a_run_that_is_written_is_told(store_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = init("p", id="r", settings=QUIET)
+    init("p", id="r", resume="allow", reinit="create_new", settings=QUIET).finish()
+    assert "is still being written by another process" in capsys.readouterr().err
+    first.finish()
+    init("p", id="r", resume="allow", settings=QUIET).finish()
+    assert "still being written" not in capsys.readouterr().err
+
+
 def test_a_second_init_returns_ends_or_adds(store_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = init("p", settings=QUIET)
     assert init("p", settings=QUIET) is first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,23 @@ def test_ranks_of_a_launcher_write_one_run_and_stay_apart(store_root: Path) -> N
         list(run.logs(label="rank_9"))
 
 
+def test_the_console_of_one_process_on_the_command_line(store_root: Path) -> None:
+    from click.testing import CliRunner
+
+    from artline.cli.group import art as group
+
+    first = Writer(store_root, attempt=1, process=replace(DEAD, label="a"))
+    other = Writer(store_root, attempt=2, process=replace(DEAD, label="b"))
+    for writer, text in ((first, b"one\n"), (other, b"two\n"), (first, b"three\n")):
+        writer.console(text)
+    first.finish()
+    other.finish()
+    for arguments in ([], ["-f"]):
+        said = CliRunner().invoke(group, ["logs", "p/r1", "--label", "a", *arguments])
+        assert (said.exit_code, said.output) == (0, "one\nthree\n")
+    assert CliRunner().invoke(group, ["logs", "p/r1", "--label", "c"]).exit_code == 3
+
+
 def test_machines_that_share_no_disk_are_brought_together(store_root: Path, tmp_path: Path) -> None:
     script = write_script(WORKER)
     other = tmp_path / "other"
@@ -114,8 +132,6 @@ def test_labels_by_the_names_of_wandb_and_by_rank(store_root: Path) -> None:
 
 
 def test_the_state_is_that_of_the_processes_that_decide(store_root: Path) -> None:
-    from dataclasses import replace
-
     first = Writer(store_root, attempt=1, process=replace(DEAD, label="a"))
     other = Writer(store_root, attempt=2, process=replace(DEAD, label="b", decides=False))
     first.finish("failed", 3, after=5)
