@@ -13,7 +13,7 @@ import stat
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -38,9 +38,19 @@ if TYPE_CHECKING:
     from artline.settings import Settings
     from artline.storage.catalog import Catalog
     from artline.storage.content import ContentStore
+    from artline.storage.lease import Lease
     from artline.storage.writer import ContentWriter
 
-__all__ = ["Kept", "KeptFiles", "RunFile", "await_folder", "keep_files", "walk_folder"]
+__all__ = [
+    "Kept",
+    "KeptFiles",
+    "KeptRow",
+    "PendingFolder",
+    "RunFile",
+    "await_folder",
+    "keep_files",
+    "walk_folder",
+]
 
 LIVE = ("pending", "running")
 READ_BUDGET = 64 << 20  # bytes that somebody who only wants to read takes into the store on the way
@@ -61,6 +71,37 @@ class RunFile:
     modified: float
     policy: str
     blob: Blob | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRow:
+    """A file of a run as the catalog has it; without a ``digest`` it is only known by name."""
+
+    path: str
+    policy: str
+    digest: bytes | None = None
+    recipe: bytes | None = None
+    size: int = 0
+    modified: float = 0.0
+
+    @property
+    def blob(self) -> Blob | None:
+        """Its content in the store."""
+        return None if self.digest is None else Blob(self.digest, self.size, self.recipe)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFolder:
+    """The folder of a run that has ended, which the store does not have all of yet.
+
+    ``dir`` is where the run said that it is, empty for the usual place; ``hosts`` are the machines it ran on.
+    """
+
+    key: int
+    project: str
+    run_id: str
+    dir: str
+    hosts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +142,16 @@ class KeptFiles:
 
     def files_folder(self, record: RunRecord) -> Path:
         """Return where the files of a run lie on this machine (``run.dir``), if it is the one it ran on."""
-        return _folder(self.settings.root, record.project, record.run_id, record.info)
+        return _folder(self.settings.root, record.project, record.run_id, record.info.get("dir"))
 
     def files(self, record: RunRecord) -> list[RunFile]:
         """Return the files of a run by name: those in the store, and what its folder here has beyond."""
-        table = run_file.c
+        rows = self.kept_rows(record.key)
         with self.catalog.read() as conn:
-            rows = {
-                row.path: row for row in conn.execute(sa.select(run_file).where(table.run_id == record.key))
-            }
             pending = conn.execute(sa.select(run_folder).where(run_folder.c.run_id == record.key)).first()
         folder = self.files_folder(record)
         found = {
-            name: RunFile(name, folder / name, int(row.size), float(row.modified), row.policy, _blob(row))
+            name: RunFile(name, folder / name, row.size, row.modified, row.policy, row.blob)
             for name, row in rows.items()
             if row.digest is not None
         }
@@ -160,13 +198,13 @@ class KeptFiles:
         files, deadline = 0, time.monotonic() + READ_SECONDS
         try:
             for row, folder in self._waiting(project, run_id):
-                if not everything and (row.id in self._left or time.monotonic() > deadline):
+                if not everything and (row.key in self._left or time.monotonic() > deadline):
                     continue
                 budget = None if everything else READ_BUDGET
-                kept = keep_files(self.content, row.id, folder, budget=budget)
+                kept = keep_files(self, row.key, folder, budget=budget)
                 files += len(kept.names)
                 if not kept.complete:
-                    self._left.add(row.id)
+                    self._left.add(row.key)
                 for problem in kept.problems:
                     self._tell(f"run {row.run_id}: {problem}")
         except ArtlineError as error:
@@ -210,8 +248,35 @@ class KeptFiles:
                 f"run {record.path} is back without {', '.join(gone[:3])}{more}: their content was collected"
             )
 
-    def _waiting(self, project: str | None, run_id: str | None) -> Iterator[tuple[Any, Path]]:
-        """Yield runs that have ended and whose folder, on this machine, was not taken in since."""
+    def kept_rows(self, key: int) -> dict[str, KeptRow]:
+        """Return the files of a run that the catalog knows, by name."""
+        with self.catalog.read() as conn:
+            rows = conn.execute(sa.select(run_file).where(run_file.c.run_id == key)).all()
+        return {row.path: _kept_row(row) for row in rows}
+
+    def record_kept(self, key: int, stored: Sequence[KeptRow], lease: Lease, *, whole: bool) -> None:
+        """Enter files whose content was stored under a lease, which ends; ``whole`` says that these are all.
+
+        Once all of the folder of a run that has ended is in, the run waits no more. Raises ConflictError when
+        the lease ended.
+        """
+        columns = ("digest", "recipe", "size", "modified")
+        with self.catalog.write() as conn:
+            lease.check(conn)
+            state = conn.execute(sa.select(run.c.state).where(run.c.id == key).with_for_update()).scalar()
+            if stored:
+                statement = upsert(conn, run_file)
+                news = {name: statement.excluded[name] for name in columns}
+                conn.execute(
+                    statement.on_conflict_do_update(index_elements=["run_id", "path"], set_=news),
+                    [{"run_id": key, **asdict(row)} for row in stored],
+                )
+            if whole and state not in LIVE:
+                conn.execute(sa.delete(run_folder).where(run_folder.c.run_id == key))
+            lease.release(conn)
+
+    def pending_folders(self, project: str | None = None, run_id: str | None = None) -> list[PendingFolder]:
+        """Return the folders of runs that have ended which were not taken in since."""
         query = (
             sa.select(run.c.id, run.c.run_id, run.c.info, project_table.c.name)
             .select_from(run_folder)
@@ -223,17 +288,22 @@ class KeptFiles:
             query = query.where(project_table.c.name == project)
         if run_id is not None:
             query = query.where(run.c.run_id == run_id)
+        found = []
         with self.catalog.read() as conn:
-            rows = conn.execute(query).all()
-        for row in rows:
-            folder = _folder(self.settings.root, row.name, row.run_id, json.loads(row.info))
-            if folder.is_dir() or self._ran_here(row.id):
-                yield row, folder
+            for row in conn.execute(query).all():
+                writers = sa.select(run_writer.c.process).where(run_writer.c.run_id == row.id)
+                hosts = {str(json.loads(text).get("host")) for text in conn.execute(writers).scalars()}
+                place = json.loads(row.info).get("dir")
+                chosen = place if isinstance(place, str) else ""
+                found.append(PendingFolder(row.id, row.name, row.run_id, chosen, tuple(sorted(hosts))))
+        return found
 
-    def _ran_here(self, key: int) -> bool:
-        with self.catalog.read() as conn:
-            hosts = conn.execute(sa.select(run_writer.c.process).where(run_writer.c.run_id == key)).scalars()
-            return all(json.loads(process).get("host") == host_name() for process in hosts)
+    def _waiting(self, project: str | None, run_id: str | None) -> Iterator[tuple[PendingFolder, Path]]:
+        """Yield those of the pending folders that are on this machine."""
+        for row in self.pending_folders(project, run_id):
+            folder = _folder(self.settings.root, row.project, row.run_id, row.dir)
+            if folder.is_dir() or row.hosts == (host_name(),):
+                yield row, folder
 
     def _tell(self, text: str) -> None:
         if text not in self._told:
@@ -242,7 +312,7 @@ class KeptFiles:
 
 
 def keep_files(
-    content: ContentStore,
+    store: KeptFiles,
     key: int,
     folder: Path,
     *,
@@ -259,8 +329,7 @@ def keep_files(
     ``again``. At most ``budget`` bytes are read, small files first. Once all of the folder of a run that has
     ended is in, the run waits no more. Raises what storing raises; files that cannot be read are problems.
     """
-    with content.catalog.read() as conn:
-        rows = {row.path: row for row in conn.execute(sa.select(run_file).where(run_file.c.run_id == key))}
+    rows = store.kept_rows(key)
     due = [
         (name, path, status)
         for name, path, status in walk_folder(folder)
@@ -269,43 +338,23 @@ def keep_files(
     chosen, left = _within(due, budget)
     problems: list[str] = []
     changing: list[str] = []
-    stored: list[dict[str, Any]] = []
+    stored: list[KeptRow] = []
     if not chosen and names is not None:
         return Kept(complete=not left)
-    with content.writer(owner=f"files of run {key}") as writer:
+    with store.content.writer(owner=f"files of run {key}") as writer:
         for at in range(0, len(chosen), _BATCH):
             part = chosen[at : at + _BATCH]
             for (name, _, status), blob in _store(writer, part, problems):
                 if blob is None:
                     changing.append(name)
                     continue
-                stored.append(
-                    {
-                        "run_id": key,
-                        "path": name,
-                        "policy": (policies or {}).get(name, "live"),
-                        "digest": blob.digest,
-                        "recipe": blob.recipe,
-                        "size": blob.size,
-                        "modified": status.st_mtime,
-                    }
-                )
+                policy = (policies or {}).get(name, "live")
+                stored.append(KeptRow(name, policy, blob.digest, blob.recipe, blob.size, status.st_mtime))
         writer.flush()
         complete = not left and not changing
-        with content.catalog.write() as conn:
-            writer.lease.check(conn)
-            state = conn.execute(sa.select(run.c.state).where(run.c.id == key).with_for_update()).scalar()
-            if stored:
-                statement = upsert(conn, run_file)
-                news = {name: statement.excluded[name] for name in ("digest", "recipe", "size", "modified")}
-                conn.execute(
-                    statement.on_conflict_do_update(index_elements=["run_id", "path"], set_=news), stored
-                )
-            if complete and names is None and state not in LIVE:
-                conn.execute(sa.delete(run_folder).where(run_folder.c.run_id == key))
-            writer.lease.release(conn)
-    names_stored = tuple(row["path"] for row in stored)
-    size = sum(row["size"] for row in stored)
+        store.record_kept(key, stored, writer.lease, whole=complete and names is None)
+    names_stored = tuple(row.path for row in stored)
+    size = sum(row.size for row in stored)
     return Kept(names_stored, size, complete, tuple(changing), tuple(problems))
 
 
@@ -361,7 +410,7 @@ def _within(
     return fitting, False
 
 
-def _is_kept(row: sa.Row[Any] | None, path: Path, status: os.stat_result) -> bool:
+def _is_kept(row: KeptRow | None, path: Path, status: os.stat_result) -> bool:
     if row is None or row.digest is None:
         return False
     if row.policy == "now" and path.is_symlink():
@@ -381,6 +430,16 @@ def _blob(row: sa.Row[Any]) -> Blob:
     return Blob(bytes(row.digest), int(row.size), None if row.recipe is None else bytes(row.recipe))
 
 
-def _folder(root: Path, project: str, run_id: str, info: Mapping[str, Any]) -> Path:
-    chosen = info.get("dir")
+def _kept_row(row: sa.Row[Any]) -> KeptRow:
+    return KeptRow(
+        row.path,
+        row.policy,
+        None if row.digest is None else bytes(row.digest),
+        None if row.recipe is None else bytes(row.recipe),
+        int(row.size or 0),
+        float(row.modified or 0.0),
+    )
+
+
+def _folder(root: Path, project: str, run_id: str, chosen: object) -> Path:
     return Path(chosen) if isinstance(chosen, str) and chosen else root / "runs" / project / run_id / "files"

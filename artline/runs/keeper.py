@@ -214,7 +214,7 @@ class _Work:
     def _keep(self, **arguments: Any) -> Kept:
         from artline.runs.files import keep_files
 
-        kept = keep_files(self.store.content, self.key, self.folder, **arguments)
+        kept = keep_files(self.store, self.key, self.folder, **arguments)
         self.names.update(kept.names)
         self.size += kept.size
         self.problems += [problem for problem in kept.problems if problem not in self.problems]

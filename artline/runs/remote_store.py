@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from artline.errors import StoreUnavailableError
 from artline.runs.alerts import RunAlert
 from artline.runs.charts import Curve
-from artline.runs.files import RunFile
+from artline.runs.files import KeptRow, PendingFolder, RunFile
 from artline.runs.history import STEP, Metric
 from artline.runs.listing import Cursor, Page, RunRecord
 from artline.runs.output import OutputPiece
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from artline.runs.ingest import Ingestion
     from artline.settings import Settings
     from artline.storage.connection import Connection
+    from artline.storage.lease import Lease
 
-__all__ = ["CurveQuery", "FileInfo", "RemoteRunStore", "RunEdit", "RunQuery"]
+__all__ = ["CurveQuery", "FileInfo", "KeptNews", "RemoteRunStore", "RunEdit", "RunQuery"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,15 @@ class CurveQuery:
     low: float | None = None
     high: float | None = None
     stream: str = HISTORY
+
+
+@dataclass(frozen=True, slots=True)
+class KeptNews:
+    """Files of a run whose content was stored under a lease; ``whole`` says that these are all there are."""
+
+    files: list[KeptRow]
+    lease: str
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,10 +298,24 @@ class RemoteRunStore(RunStore):
         """Do nothing: the server seals what it keeps."""
         return 0
 
-    def take_folders(
-        self, project: str | None = None, run_id: str | None = None, *, everything: bool = False
-    ) -> int:
-        return 0
+    def kept_rows(self, key: int) -> dict[str, KeptRow]:
+        path = team_path(self.settings.entity, "kept", str(key))
+        found: list[KeptRow] = self.connection.get(path, list[KeptRow])
+        return {row.path: row for row in found}
+
+    def record_kept(self, key: int, stored: Sequence[KeptRow], lease: Lease, *, whole: bool) -> None:
+        path = team_path(self.settings.entity, "kept", str(key))
+        self.connection.send("PUT", path, body=KeptNews(list(stored), lease.id, whole))
+
+    def pending_folders(self, project: str | None = None, run_id: str | None = None) -> list[PendingFolder]:
+        path = team_path(self.settings.entity, "pending")
+        found: list[PendingFolder] = self.connection.get(
+            path, list[PendingFolder], project=project, run=run_id
+        )
+        return found
+
+    def restore_files(self, record: RunRecord) -> None:
+        """Do nothing: the server brings them back."""
 
     def _path(self, project: str, run_id: str, *parts: str, entity: str | None) -> str:
         return project_path(entity or self.settings.entity, project, "runs", run_id, *parts)

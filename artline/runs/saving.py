@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ class RunSaving:
 
     _keeper: Keeper | None = None
     _recorded: frozenset[str] = frozenset()
+    _patterns: tuple[tuple[str, str], ...] = ()
     _deadline: float = 0.0  # by when, of the monotonic clock, the end of the run is to be over
 
     if TYPE_CHECKING:
@@ -92,7 +94,9 @@ class RunSaving:
         if not places:
             later = "" if policy == "now" else " yet; what comes later is kept"
             notices.warn(f"save: nothing matches '{given}'{later}")
-        if places or policy != "now":
+        if self._sent_later:
+            self._patterns += ((pattern, base),) if policy != "now" else ()
+        elif places or policy != "now":
             self._start_keeper().send({"pattern": pattern, "base": base, "policy": policy, "names": names})
         return places
 
@@ -122,7 +126,20 @@ class RunSaving:
         """Once the run has ended, see to it that what its script left in ``dir`` is kept."""
         self.after_end(self._keep_rest)
 
+    @property
+    def _sent_later(self) -> bool:
+        """Whether the files wait in the folder for ``art sync``, as everything of an offline run does."""
+        return bool(self.settings.server) and self.settings.mode == "offline"
+
     def _keep_rest(self, _: str) -> None:
+        if self._sent_later:
+            from artline.runs.globs import find_sources, place_source
+
+            for pattern, base in self._patterns:
+                for source in find_sources(pattern, base, self._files, self.settings.root):
+                    with contextlib.suppress(OSError):
+                        place_source(source, self._files)
+            return
         keeper = self._keeper
         if keeper is None:
             if not self._has_own_files():

@@ -16,6 +16,9 @@ from artline.server.options import schema_name
 from artline.storage.catalog import Catalog
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from artline.runs.listing import RunRecord
     from artline.server.directory import Directory
     from artline.server.options import ServerOptions
     from artline.storage.content import ContentStore
@@ -24,6 +27,18 @@ __all__ = ["Stores", "TeamStore"]
 
 _OPEN = 256  # stores that are kept open
 _LOOK_INTERVAL = 5.0  # seconds between two looks for runs whose process fell silent
+
+
+class ServedRuns(RunStore):
+    """The runs of a team as the server has them: their folders lie elsewhere, whatever they say of them."""
+
+    def files_folder(self, record: RunRecord) -> Path:
+        return self.settings.root / "runs" / record.project / record.run_id / "files"
+
+    def take_folders(
+        self, project: str | None = None, run_id: str | None = None, *, everything: bool = False
+    ) -> int:
+        return 0
 
 
 @dataclass(slots=True)
@@ -79,4 +94,4 @@ class Stores:
                 place.serialize(connection, "artline schemas")
                 connection.execute(sa.schema.CreateSchema(schema_name(number), if_not_exists=True))
             Catalog.open(settings.catalog).close()
-        return TeamStore(team, ArtifactStore.open(settings), RunStore.open(settings))
+        return TeamStore(team, ArtifactStore.open(settings), ServedRuns.open(settings))

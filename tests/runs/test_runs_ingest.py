@@ -20,7 +20,7 @@ from rundata import DEAD, Writer, this_process
 
 from artline.errors import RunNotFoundError, StoreLockedError
 from artline.runs.chunks import CHUNK_ROWS, MAX_KEY_SETS
-from artline.runs.ingest import _is_damage
+from artline.runs.ingest import is_damage
 from artline.runs.journals import open_journal
 from artline.runs.records import Config, File, Heartbeat, Process, Update
 from artline.runs.schema import metric_chunk, metric_group
@@ -182,8 +182,8 @@ def test_a_frame_that_is_finished_while_it_is_looked_at_is_no_damage(
     assert journal.read(1 << 20) is None
     assert journal.damage
     writer.path.write_bytes(whole)
-    assert not _is_damage(journal, gone=False)
-    assert not _is_damage(journal, gone=True)
+    assert not is_damage(journal, gone=False)
+    assert not is_damage(journal, gone=True)
 
 
 def test_what_the_catalog_cannot_keep_stops_no_other_run(store: RunStore, store_root: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 from click.testing import CliRunner
 from services.artline_server import ArtlineServer, Login
 
@@ -79,6 +81,38 @@ class TestRuns:
         assert [row["x"] for row in art.Api().run("one").history()] == [1.0, 2.0]
         with pytest.raises(ConflictError):
             art.init(id="one", settings=quiet())
+
+    def test_files_of_a_run_are_there_when_it_has_ended(self, tmp_path: Path) -> None:
+        with art.init(settings=quiet()) as run:
+            (Path(run.dir) / "notes.md").write_text("# mine")
+            (tmp_path / "late.txt").write_text("late")
+            run.save(str(tmp_path / "late.txt"), policy="end")
+        found = art.Api().run(run.path)
+        names = [file.name for file in found.files()]
+        assert "notes.md" in names
+        assert any(name.endswith("late.txt") for name in names)
+        shutil.rmtree(run.dir)
+        place = found.file("notes.md").download(tmp_path / "back")
+        assert place.read_text() == "# mine"
+
+    def test_a_server_opens_no_folder_that_a_run_names(
+        self, server: ArtlineServer, signed_in: Login, tmp_path: Path
+    ) -> None:
+        (tmp_path / "private").mkdir()
+        (tmp_path / "private" / "secret.txt").write_text("hush")
+        with art.init(dir=tmp_path / "private", settings=quiet(), mode="offline") as run:
+            pass
+        (tmp_path / "private").rename(tmp_path / "moved")
+        art.Api().run(run.path)
+        (tmp_path / "moved").rename(tmp_path / "private")
+        for path in ("files", "file?name=secret.txt"):
+            answer = requests.get(
+                f"{server.url}/api/v1/stores/{signed_in.team}/projects/net/runs/{run.id}/{path}",
+                headers={"Authorization": f"Bearer {signed_in.key}"},
+                timeout=30,
+            )
+            assert b"hush" not in answer.content
+            assert b"secret" not in answer.content or answer.status_code == 404
 
     def test_offline_runs_are_sent_by_sync_once(self) -> None:
         with art.init(mode="offline", settings=quiet()) as run:

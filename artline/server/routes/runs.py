@@ -14,19 +14,22 @@ from starlette.responses import StreamingResponse
 from artline.artifacts.schema import project as project_table
 from artline.errors import EntryNotFoundError, IntegrityError, RunNotFoundError, UsageError
 from artline.runs.alerts import RunAlert
+from artline.runs.attributes import clean_text
 from artline.runs.charts import Curve
+from artline.runs.files import KeptRow, PendingFolder
 from artline.runs.history import Metric
 from artline.runs.ingest import REFUSED
 from artline.runs.intake import mark_writer, take_in
 from artline.runs.listing import Page, RunRecord
 from artline.runs.output import OutputPiece, read_output, tail_start
 from artline.runs.records import HISTORY, SYSTEM, Finish
-from artline.runs.remote_store import CurveQuery, FileInfo, RunEdit, RunQuery
+from artline.runs.remote_store import CurveQuery, FileInfo, KeptNews, RunEdit, RunQuery
 from artline.runs.schema import run, run_writer
 from artline.runs.sending import Taken, read_batch, unpack_pieces
 from artline.runs.writers import RunWriter
 from artline.server.directory import Role
 from artline.server.routing import Call, Route
+from artline.storage.lease import Lease
 from artline.storage.wire import encode, from_wire
 
 if TYPE_CHECKING:
@@ -79,6 +82,14 @@ class Output:
 
     after: int = 0
     lines: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfPlace:
+    """Of which project, and which run."""
+
+    project: str | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +271,49 @@ def list_files(call: Call) -> list[FileInfo]:
     ]
 
 
+def list_kept(call: Call) -> list[KeptRow]:
+    return list(call.team.runs.kept_rows(_keyed(call, Role.READ)).values())
+
+
+def record_kept(call: Call) -> None:
+    """Enter files of a run whose content the client stored, once all of it was seen to be there."""
+    news: KeptNews = call.body
+    key = _keyed(call, Role.WRITE)
+    store, content = call.team.runs, call.team.content
+    lease = Lease.again(content.catalog, news.lease, held=bool(news.files))
+    for file in news.files:
+        if file.blob is None or file.path != clean_text(file.path):
+            raise UsageError(f"file {file.path!r} has no content, or no name that can be kept")
+        if content.missing([file.recipe or file.blob.digest], lease) or content.missing(
+            content.chunks(file.blob), lease
+        ):
+            raise IntegrityError(f"the content of '{file.path}' was never stored here. Send it, then say so")
+    store.record_kept(key, news.files, lease, whole=news.whole)
+
+
+def list_pending(call: Call) -> list[PendingFolder]:
+    call.team.settle()
+    found = call.team.runs.pending_folders(call.query.project, call.query.run)
+    role = call.state.directory.role
+    return [row for row in found if role(call.account, call.path["team"], row.project) >= Role.WRITE]
+
+
+def _keyed(call: Call, role: Role) -> int:
+    """Return the number of a run, if the caller may do so much in its project."""
+    key = int(call.path["key"])
+    query = (
+        sa.select(project_table.c.name)
+        .join(run, run.c.project_id == project_table.c.id)
+        .where(run.c.id == key)
+    )
+    with call.team.runs.catalog.read() as conn:
+        project = conn.execute(query).scalar()
+    if project is None:
+        raise RunNotFoundError(f"there is no run with the number {key}")
+    call.check(project, role)
+    return key
+
+
 async def read_file(call: Call) -> StreamingResponse:
     """Send a file of a run. It is never shown as part of this server's own pages."""
     file, stream = await anyio.to_thread.run_sync(_open_file, call)
@@ -354,6 +408,24 @@ ROUTES = (
     Route("GET", f"{_RUN}/summary", summary_state, "Tell how the summary came about.", answer=str),
     Route("GET", f"{_RUN}/history", read_history, "Read rows.", query=Rows, streamed=True, answer=bytes),
     Route("GET", f"{_RUN}/console", read_console, "Read output.", query=Output, answer=list[OutputPiece]),
+    Route("GET", "/stores/{team}/kept/{key:int}", list_kept, "List a run's files.", answer=list[KeptRow]),
+    Route(
+        "PUT",
+        "/stores/{team}/kept/{key:int}",
+        record_kept,
+        "Enter files of a run.",
+        Role.WRITE,
+        body=KeptNews,
+    ),
+    Route(
+        "GET",
+        "/stores/{team}/pending",
+        list_pending,
+        "List folders of runs that are not here yet.",
+        Role.WRITE,
+        query=OfPlace,
+        answer=list[PendingFolder],
+    ),
     Route("GET", f"{_RUN}/files", list_files, "List files.", answer=list[FileInfo]),
     Route("GET", f"{_RUN}/file", read_file, "Read a file.", query=FileName, streamed=True, answer=bytes),
 )
