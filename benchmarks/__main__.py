@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.bench import CHECKOUT, Bench, Row
 from benchmarks.file_rows import insert_rows, large_rows, small_rows
 from benchmarks.history_rows import history_rows, runs_rows
+from benchmarks.image_rows import image_rows
 from benchmarks.million_rows import million_rows
 from benchmarks.peers import compare as others
 from benchmarks.peers.page import part
@@ -22,6 +23,7 @@ GROUPS = {
     "import": import_rows,
     "short": short_rows,
     "log": log_rows,
+    "images": image_rows,
     "small": small_rows,
     "large": large_rows,
     "insert": insert_rows,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import history_acts, version_acts
+from benchmarks import history_acts, image_acts, version_acts
 
 KEYS = [f"train/metric_{place}" for place in range(10)]
 
@@ -148,6 +148,7 @@ ACTS: dict[str, Callable[..., dict[str, Any]]] = (
     {act.__name__: act for act in (short_run, short_floor, log, log_floor, read, read_floor, put, get)}
     | version_acts.ACTS
     | history_acts.ACTS
+    | image_acts.ACTS
 )
 
 

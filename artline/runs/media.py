@@ -34,6 +34,7 @@ __all__ = ["LONGEST_WAIT", "MOST_WAITING", "LateMedia", "MediaDesk", "loggable"]
 MOST_WAITING = 256 * 1024 * 1024  # bytes of media that may wait to be encoded
 LONGEST_WAIT = 10.0  # seconds without progress that a caller waits for room
 MOST_ITEMS = 10_000  # media in one list
+KILLED_PATIENCE = 5.0  # seconds of work when the process was asked to end
 OVERHEAD = 1024  # bytes that a waiting one is taken for beyond its content
 RETRIES = (0.1, 1.0, 5.0)  # seconds between the attempts to write a file
 
@@ -160,6 +161,8 @@ class MediaDesk(Companion):
         """Work off what waits, for at most ``timeout`` seconds."""
         self._stopping = True
         self._wake()
+        if self._run.state == "killed":  # whoever asks a process to end does not wait for long
+            timeout = min(timeout, KILLED_PATIENCE)
         if self._thread is not None:
             self._thread.join(timeout)
             self._lost += len(self._waiting) + self._thread.is_alive()

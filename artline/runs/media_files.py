@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO
 from artline.artifacts.media import Content, Kept
 from artline.artifacts.media.base import FOLDER
 from artline.errors import IntegrityError
+from artline.runs.names import new_id
 from artline.runs.records import File
 from artline.storage.digest import Algorithm
 
@@ -32,7 +33,7 @@ class MediaFolder:
         self._run = run
         self._root = Path(run.dir)
         self._algorithm = Algorithm(run.settings.digest)
-        self._draft = self._root / FOLDER / f".{os.getpid()}.partial"
+        self._draft = self._root / FOLDER / f".{os.getpid()}-{new_id()}.partial"  # others may write, too
         self._known: set[str] = set()
 
     def keep(self, content: Content, folder: str, suffix: str) -> Kept:

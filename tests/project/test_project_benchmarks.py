@@ -15,6 +15,7 @@ ROWS = {
     "import": ["import"],
     "short": ["short"],
     "log": ["log-mean", "log-p50", "log-p99", "log-in-all", "log-memory", "read", "read-first"],
+    "images": ["images-step", "images-all", "images-memory"],
     "small": ["small-put", "small-again", "small-get", "small-changed"],
     "large": ["large-put", "large-get", "large-memory"],
     "insert": ["insert"],

@@ -96,10 +96,15 @@ def encode_png(pixels: Any) -> bytes:
 
     height, width, channels = pixels.shape
     color = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    lines = np.zeros((height, 1 + width * channels), np.uint8)  # each line begins with its filter, 0: none
+    # Each line begins with its filter. Sub (1), the difference to the pixel on the left, and runs alone take
+    # a fourth of the time of a full search for repetitions, and less space for photographs.
+    lines = np.ones((height, 1 + width * channels), np.uint8)
     lines[:, 1:] = pixels.reshape(height, width * channels)
+    lines[:, 1 + channels :] -= pixels.reshape(height, width * channels)[:, :-channels]
+    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    packed = packer.compress(lines.tobytes()) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
-    blocks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b""))
+    blocks = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
         for tag, body in blocks
