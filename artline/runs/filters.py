@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from artline.errors import UsageError
 from artline.runs.attributes import attribute, lookup_text
 from artline.runs.schema import run, run_attr, run_tag
 
-__all__ = ["ATTRIBUTE_PREFIXES", "COLUMNS", "attribute_key", "compile_filters"]
+__all__ = ["ATTRIBUTE_PREFIXES", "COLUMNS", "Scope", "attribute_key", "compile_filters"]
 
 COLUMNS: dict[str, sa.Column[Any]] = {
     "id": run.c.run_id,
@@ -54,8 +55,16 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 Clause = sa.ColumnElement[bool]
 
 
-def compile_filters(filters: Mapping[str, Any] | None, projects: Sequence[int]) -> Clause:
-    """Return the SQL condition on table ``run`` for runs of the projects.
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The projects whose runs are looked for, and whether a condition on an attribute holds for many runs."""
+
+    projects: Sequence[int]
+    is_wide: Callable[[sa.Select[Any]], bool] = lambda _: False
+
+
+def compile_filters(filters: Mapping[str, Any] | None, scope: Scope) -> Clause:
+    """Return the SQL condition on table ``run`` for runs of the scope's projects.
 
     Raises UsageError for an unknown field or operator.
 
@@ -66,7 +75,7 @@ def compile_filters(filters: Mapping[str, Any] | None, projects: Sequence[int]) 
         return sa.true()
     if not isinstance(filters, Mapping):
         raise UsageError(f"filters must be a dict like {{'config.lr': {{'$lt': 0.1}}}}, not {filters!r}")
-    return sa.and_(*(_clause(name, value, projects) for name, value in filters.items()))
+    return sa.and_(*(_clause(name, value, scope) for name, value in filters.items()))
 
 
 def attribute_key(field: str) -> str | None:
@@ -77,28 +86,28 @@ def attribute_key(field: str) -> str | None:
     return None
 
 
-def _clause(name: str, value: Any, projects: Sequence[int]) -> Clause:
+def _clause(name: str, value: Any, scope: Scope) -> Clause:
     if name in _LOGIC:
         if not isinstance(value, Sequence) or isinstance(value, str) or not value:
             raise UsageError(f"{name} takes a non-empty list of filters, not {value!r}")
-        parts = [compile_filters(part, projects) for part in value]
+        parts = [compile_filters(part, scope) for part in value]
         if name == "$and":
             return sa.and_(*parts)
         return sa.or_(*parts) if name == "$or" else sa.not_(sa.or_(*parts))
     if name == "$not":
-        return sa.not_(compile_filters(value, projects))
+        return sa.not_(compile_filters(value, scope))
     if name.startswith("$"):
         raise UsageError(f"unknown filter operator '{name}'. Known: {', '.join((*_LOGIC, *_OPERATORS))}")
-    return _field(name, value, projects)
+    return _field(name, value, scope)
 
 
-def _field(name: str, value: Any, projects: Sequence[int]) -> Clause:
+def _field(name: str, value: Any, scope: Scope) -> Clause:
     conditions = value if _is_operators(value) else {"$eq": value}
     key = attribute_key(name)
     parts: list[Clause] = []
     for operator, operand in conditions.items():
         if operator == "$not":
-            parts.append(sa.not_(_field(name, operand, projects)))
+            parts.append(sa.not_(_field(name, operand, scope)))
         elif operator not in _OPERATORS:
             raise UsageError(
                 f"unknown filter operator '{operator}' on '{name}'. Known: {', '.join(_OPERATORS)}"
@@ -106,12 +115,12 @@ def _field(name: str, value: Any, projects: Sequence[int]) -> Clause:
         elif operator in ("$in", "$nin"):
             if not isinstance(operand, Sequence | set | frozenset) or isinstance(operand, str):
                 raise UsageError(f"{operator} on '{name}' takes a list, not {operand!r}")
-            found = sa.or_(sa.false(), *(_test(name, key, "$eq", item, projects) for item in operand))
+            found = sa.or_(sa.false(), *(_test(name, key, "$eq", item, scope) for item in operand))
             parts.append(found if operator == "$in" else sa.not_(found))
         elif operator == "$ne":
-            parts.append(sa.not_(_test(name, key, "$eq", operand, projects)))
+            parts.append(sa.not_(_test(name, key, "$eq", operand, scope)))
         else:
-            parts.append(_test(name, key, operator, operand, projects))
+            parts.append(_test(name, key, operator, operand, scope))
     return sa.and_(*parts)
 
 
@@ -119,11 +128,11 @@ def _is_operators(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(str(name).startswith("$") for name in value)
 
 
-def _test(name: str, key: str | None, operator: str, operand: Any, projects: Sequence[int]) -> Clause:
+def _test(name: str, key: str | None, operator: str, operand: Any, scope: Scope) -> Clause:
     if operator == "$regex":
         _check_pattern(name, operand)
     if key is not None:
-        return _test_attribute(key, operator, operand, projects)
+        return _test_attribute(key, operator, operand, scope)
     if name == "tags":
         return _test_tags(operator, operand)
     column = COLUMNS.get(name)
@@ -135,12 +144,15 @@ def _test(name: str, key: str | None, operator: str, operand: Any, projects: Seq
     return _test_column(name, column, operator, operand)
 
 
-def _test_attribute(key: str, operator: str, operand: Any, projects: Sequence[int]) -> Clause:
+def _test_attribute(key: str, operator: str, operand: Any, scope: Scope) -> Clause:
     table = run_attr.alias().c  # its own alias: an order may join the same table
 
     def holds(*conditions: Any) -> Clause:
-        # A list of runs rather than EXISTS: the database may begin with the rarest condition.
-        return run.c.id.in_(sa.select(table.run_id).where(table.project_id.in_(projects), *conditions))
+        found = sa.select(table.run_id).where(table.project_id.in_(scope.projects), *conditions)
+        if scope.is_wide(found):  # looking at one run after the other ends sooner than listing most of them
+            return sa.exists().where(table.run_id == run.c.id, *conditions)
+        # A list of runs: the database may begin with the rarest condition.
+        return run.c.id.in_(found)
 
     mine = table.key == lookup_text(key)
     if operator == "$exists":

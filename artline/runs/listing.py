@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -13,10 +13,14 @@ import sqlalchemy as sa
 from artline.artifacts.schema import project as project_table
 from artline.errors import RunNotFoundError, UsageError
 from artline.runs.attributes import lookup_text
-from artline.runs.filters import COLUMNS, attribute_key, compile_filters
+from artline.runs.filters import COLUMNS, Scope, attribute_key, compile_filters
 from artline.runs.schema import run, run_attr, run_tag
 
 __all__ = ["Cursor", "Page", "RunRecord", "count_runs", "find_runs", "get_run"]
+
+
+# A condition that holds for so many runs is checked run by run, in the order of the listing.
+_MANY = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ def find_runs(
     """
     clause = sa.and_(
         run.c.project_id.in_(projects),
-        compile_filters(filters, projects),
+        compile_filters(filters, Scope(projects, _wide(conn))),
         run.c.deleted_at.is_not(None) if deleted else run.c.deleted_at.is_(None),
     )
     phases = _phases(order, projects)
@@ -138,9 +142,25 @@ def count_runs(conn: sa.Connection, projects: Sequence[int], filters: Mapping[st
     query = (
         sa.select(sa.func.count())
         .select_from(run)
-        .where(run.c.project_id.in_(projects), run.c.deleted_at.is_(None), compile_filters(filters, projects))
+        .where(
+            run.c.project_id.in_(projects),
+            run.c.deleted_at.is_(None),
+            compile_filters(filters, Scope(projects)),
+        )
     )
     return int(conn.execute(query).scalar_one())
+
+
+def _wide(conn: sa.Connection) -> Callable[[sa.Select[Any]], bool]:
+    """Return what tells whether a condition holds for many runs. PostgreSQL knows by itself."""
+
+    def is_wide(found: sa.Select[Any]) -> bool:
+        if conn.dialect.name != "sqlite":
+            return False
+        some = found.limit(_MANY).subquery()
+        return conn.execute(sa.select(sa.func.count()).select_from(some)).scalar_one() == _MANY
+
+    return is_wide
 
 
 def _select() -> sa.Select[Any]:
