@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -44,6 +45,7 @@ SCHEMA_ENTRY = struct.Struct("<II")
 MAX_PAYLOAD = 64 * 1024 * 1024
 ROWS_IN_FRAME = 4096
 PIECE = 1 << 20  # bytes written by one call, about
+SETTLED = 600.0  # seconds; systems write out what changed within half a minute
 ABOVE = 4  # folders above a journal's own that a store may have made: project, journal, root, what it lies in
 KNOWN_SCHEMA_KEYS = 200_000  # names a writer remembers before it starts its schema table anew
 
@@ -449,14 +451,18 @@ def encode_json(value: Any) -> bytes:
 
 
 def sync_folders(folder: Path) -> None:
-    """Make the names in a folder durable, and its own, up to the folder that a store's root lies in."""
+    """Make the names in a folder durable, and its own, up to the folder that a store's root lies in.
+
+    One above it that has not changed for a while was written out by the system long ago.
+    """
     for place in (folder, *folder.parents[:ABOVE]):
         try:
             fd = os.open(place, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
         except PermissionError:  # nobody who may not look into it made anything there
             continue
         try:
-            os.fsync(fd)
+            if place is folder or time.time() - os.fstat(fd).st_mtime < SETTLED:
+                os.fsync(fd)
         finally:
             os.close(fd)
 

@@ -129,7 +129,6 @@ def main(arguments: list[str]) -> None:
     name, path, seed, interval, seconds = arguments
     source = random.Random(int(seed))
     board = Board(path)
-    end = time.monotonic() + float(seconds)
     settings = {
         "flush_interval": float(interval),
         "heartbeat_interval": 0.2,
@@ -143,6 +142,7 @@ def main(arguments: list[str]) -> None:
     run = art.init(
         project="load", id=name, resume="allow", settings=settings, config={"style": style.__name__}
     )
+    end = time.monotonic() + float(seconds)
     if source.random() < 0.5:
         threading.Thread(target=busy, args=(stop,), daemon=True).start()
 
