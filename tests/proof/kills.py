@@ -16,6 +16,8 @@ from artline.errors import RunNotFoundError
 from artline.runs.store import RunStore
 from proof import load
 
+PAUSE = 0.005  # seconds between two looks at the trainings
+
 
 @dataclass(frozen=True)
 class Case:
@@ -56,6 +58,7 @@ class Training:
         )
         self._due = time.monotonic() + case.kill_after if case.early else 0.0
         self.killed_at: float | None = None
+        self.slack = 0.0  # how long the machine let a process wait that did next to nothing
 
     def kill_if_due(self) -> bool:
         """Kill it if its moment has come; tell whether it is dead, maybe by itself."""
@@ -91,7 +94,7 @@ class Training:
 def check(store: RunStore, training: Training) -> str:
     """Check a run after recovery; return its state, or nothing when it was killed before it began."""
     times, case, killed = training.times(), training.case, training.killed_at
-    safe = float("inf") if killed is None else killed - case.interval
+    safe = float("inf") if killed is None else killed - case.interval - 2 * training.slack
     owed = {number for number, at in enumerate(times) if at and at < safe}
     try:
         record = store.get("load", training.name)
@@ -128,9 +131,13 @@ def batch(
         cases = [Case.choose(source, interval) for _ in range(min(count, at_once))]
         trainings = [Training(store.settings.root, f"r{source.getrandbits(48):x}", case) for case in cases]
         count -= len(trainings)
-        alive = trainings
+        alive, before = trainings, time.monotonic()
         while alive := [training for training in alive if not training.kill_if_due()]:
-            time.sleep(0.002)
+            time.sleep(PAUSE)
+            now = time.monotonic()
+            for training in alive:
+                training.slack = max(training.slack, now - before - PAUSE)
+            before = now
         for training in trainings:
             training.end()
         for _ in range(2):  # taking in is idempotent
