@@ -70,6 +70,7 @@ class RunArtifacts(DistributedArtifacts):
     ) -> Artifact:
         """Resolve an artifact (``name:version-or-alias``) and record it as an input of this run.
 
+        A draft is logged first, and is an output of this run as well.
         Where an ``art.lock`` pins the name, the pinned version is used, and a line says so. Raises
         ArtifactNotFoundError, UsageError when it is of another type, and IntegrityError when the pinned
         version has another digest.
@@ -78,6 +79,8 @@ class RunArtifacts(DistributedArtifacts):
         if isinstance(artifact_or_name, str):
             wanted = self._pinned(artifact_or_name)
         else:
+            if artifact_or_name.is_draft:
+                self.log_artifact(artifact_or_name)
             wanted = artifact_or_name.qualified_name
         found = self._artifacts().use(
             wanted, project=self.project, entity=self.entity, run=self.path, type=type, use_as=use_as

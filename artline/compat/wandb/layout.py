@@ -77,7 +77,7 @@ MODULES: dict[str, dict[str, str]] = {
 }
 """Modules of wandb and the names in them; every name of ``wandb`` itself is found in each of them as well."""
 
-MOVED: dict[str, str] = {}
+MOVED = {name: f"integration.{name}" for name in ("catboost", "keras", "lightgbm", "xgboost")}
 """Modules that are known under two names."""
 
 _INTERNAL = ("alias", "beginning", "borrowed", "layout", "preferences", "reading", "session", "terminal")

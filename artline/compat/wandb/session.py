@@ -11,7 +11,7 @@ from artline.errors import RunNotFoundError, UsageError
 from artline.runs import current
 from artline.runs.run import Run
 
-__all__ = ["attach", "ensure_configured", "login", "require", "setup", "teardown", "telemetry"]
+__all__ = ["attach", "ensure_configured", "login", "require", "run_for", "setup", "teardown", "telemetry"]
 
 
 def login(
@@ -42,6 +42,14 @@ def teardown(exit_code: int | None = None) -> None:
 
 def require(requirement: str | Iterable[str] | None = None, experiment: Any = None) -> None:
     """Do nothing: wandb switches its service and its core on with this, and there is one way here."""
+
+
+def run_for(what: str) -> Run:
+    """Return the run in progress; raise UsageError, which is wandb's ``Error``, without one."""
+    found = current.get_run()
+    if found is None:
+        raise UsageError(f"{what}: no run is in progress. Call wandb.init() first")
+    return found
 
 
 def ensure_configured() -> None:

@@ -1,1 +1,1 @@
-"""wandb's callbacks for libraries that do not bring their own, by the same names, with the same metrics."""
+"""The callbacks that come with wandb for libraries without one of their own: same names, same metrics."""
