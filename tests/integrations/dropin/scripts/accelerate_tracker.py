@@ -8,7 +8,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 accelerator = Accelerator(log_with="wandb", cpu=True)
 accelerator.init_trackers(
-    "digits", config={"lr": 1e-2, "width": 32}, init_kwargs={"wandb": {"name": "loop", "tags": ["accelerate"]}}
+    "digits",
+    config={"lr": 1e-2, "width": 32},
+    init_kwargs={"wandb": {"name": "loop", "tags": ["accelerate"]}},
 )
 torch.manual_seed(7)
 digits = load_digits()
@@ -27,5 +29,7 @@ for _ in range(2):
         step += 1
 tracker = accelerator.get_tracker("wandb")
 tracker.log_images({"samples": [digits.images[0] / 16, digits.images[1] / 16]}, step=step)
-tracker.log_table("labels", columns=["index", "label"], data=[[n, int(digits.target[n])] for n in range(5)], step=step)
+tracker.log_table(
+    "labels", columns=["index", "label"], data=[[n, int(digits.target[n])] for n in range(5)], step=step
+)
 accelerator.end_training()
