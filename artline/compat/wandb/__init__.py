@@ -45,4 +45,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*artline.__all__, *layout.FACE, *layout.MOVED, *_FILES})
+    return sorted({*artline.__all__, *layout.FACE, *_FILES})

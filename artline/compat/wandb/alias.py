@@ -56,6 +56,8 @@ def _find(below: str) -> ModuleType:
     module = layout.module(below)
     if module is not None:
         return module
+    if below in layout.WHOLE:
+        return import_module(layout.WHOLE[below])
     head, dot, tail = below.partition(".")
     real = f"{REAL}.{layout.MOVED.get(head, head)}{dot}{tail}"
     try:

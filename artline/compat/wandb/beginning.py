@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 from artline.artifacts.refs import MAX_NAME
 from artline.compat.wandb.preferences import Settings, from_environment, translate
-from artline.errors import UsageError
-from artline.runs.config_sources import parse_config
 from artline.runs.init import init as begin
 from artline.runs.names import new_id
 from artline.runs.notices import say, warn
@@ -96,8 +94,13 @@ def init(
         warn("init: monitor_gym is not there. Log the videos with wandb.Video")
     if magic:
         warn("init: magic is not there. Log with wandb.log")
-    values = _selected(config, config_include_keys, config_exclude_keys)
-    return begin(config=values, settings={**ambient, **chosen}, **arguments)
+    return begin(
+        config=config,
+        config_exclude_keys=config_exclude_keys,
+        config_include_keys=config_include_keys,
+        settings={**ambient, **chosen},
+        **arguments,
+    )
 
 
 def _nameable(what: str, text: str) -> str:
@@ -112,15 +115,3 @@ def _folder(parent: str | os.PathLike[str], run_id: str | None) -> Path:
     """Return a fresh folder for a run's files below ``parent``, where wandb would put them, too."""
     stamp = time.strftime("%Y%m%d_%H%M%S")
     return Path(parent) / "wandb" / f"run-{stamp}-{run_id or new_id()}" / "files"
-
-
-def _selected(config: Any, include: Sequence[str] | None, exclude: Sequence[str] | None) -> Any:
-    """Return the configuration, of which only some keys may be wanted."""
-    if include and exclude:
-        raise UsageError("init: pass config_include_keys or config_exclude_keys, not both")
-    if not include and not exclude:
-        return config
-    values = parse_config(config)
-    if include:
-        return {key: value for key, value in values.items() if key in include}
-    return {key: value for key, value in values.items() if key not in (exclude or ())}

@@ -10,7 +10,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-__all__ = ["FACE", "MODULES", "MOVED", "hint", "is_public", "missing", "module", "resolve"]
+__all__ = ["FACE", "MODULES", "MOVED", "WHOLE", "hint", "is_public", "missing", "module", "resolve"]
 
 _HERE = "artline.compat.wandb"
 _ERRORS = {
@@ -77,8 +77,15 @@ MODULES: dict[str, dict[str, str]] = {
 }
 """Modules of wandb and the names in them; every name of ``wandb`` itself is found in each of them as well."""
 
-MOVED = {name: f"integration.{name}" for name in ("catboost", "keras", "lightgbm", "xgboost")}
+MOVED = {name: f"integration.{name}" for name in ("catboost", "keras", "lightgbm", "sklearn", "xgboost")}
 """Modules that are known under two names."""
+
+WHOLE = {
+    "integration.tensorboard": "artline.runs.tensorboard",
+    "plot": "artline.plot",
+    "tensorboard": "artline.runs.tensorboard",
+}
+"""Modules that Artline has under another name."""
 
 _INTERNAL = ("alias", "beginning", "borrowed", "layout", "preferences", "reading", "session", "terminal")
 

@@ -34,6 +34,7 @@ _ARGUMENTS = {
 
 _INTERVALS = ("_stats_sample_rate_seconds", "_stats_sampling_interval", "x_stats_sampling_interval")
 _NO_STATS = ("_disable_stats", "x_disable_stats")
+_SHARED = {"x_label": "label", "x_primary": "primary", "x_update_finish_state": "update_finish_state"}
 _NEVER = 1e9  # seconds between two samples of the system where none are wanted
 
 _WORDS = (
@@ -103,6 +104,8 @@ def translate(given: Settings | Mapping[str, Any] | None) -> tuple[dict[str, Any
         elif name in ("disable_code", "disable_git"):
             if value:
                 arguments["save_code"] = False
+        elif name in _SHARED:
+            settings[_SHARED[name]] = value
         elif name in _INTERVALS:
             settings.setdefault("stats_interval", float(value))
         elif name in _NO_STATS:

@@ -36,7 +36,7 @@ def setup(settings: Any = None) -> SimpleNamespace:
 
 def teardown(exit_code: int | None = None) -> None:
     """Finish every run in progress."""
-    while (run := current.get_run()) is not None:
+    for run in current.open_runs():
         run.finish(exit_code)
 
 
@@ -65,7 +65,7 @@ def attach(attach_id: str | None = None, run_id: str | None = None, *, run: Run 
     path = attach_id or (run.path if run is not None else None) or run_id
     if not path:
         raise UsageError("attach: pass the run's _attach_id")
-    for known in filter(None, [current.get_run()]):
+    for known in current.open_runs():
         if path in (known.path, known.id):
             return known
     parts = path.split("/")
