@@ -34,6 +34,20 @@ CODE_FOLDER = "code"
 GIT_TIMEOUT = 20.0  # seconds one git command may take
 
 
+# So that the patch applies whatever the user's settings say, and with what changed inside submodules.
+_PLAIN_PATCH = (
+    "--binary",
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-relative",
+    "--submodule=diff",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+    "--unified=3",
+)
+
+
 class _GitError(Exception):
     """A git command failed or took too long; the text says which and why."""
 
@@ -160,9 +174,16 @@ def _patch(
 ) -> bool:
     """Write the patch from ``base`` to the working tree; return whether there is any difference.
 
-    The output is cut off at the limit while git writes it, so a huge one costs neither memory nor disk.
+    The output is cut off at the limit while git writes it, so a huge one costs neither memory nor disk. Files
+    beyond the limit are left out one by one, as git would hold them in memory whole, and named.
     """
-    command = _command(folder, "diff", "--binary", "--no-color", "--no-ext-diff", "--submodule=log", base)
+    large = _large_files(folder, base)
+    if large:
+        more = f" and {len(large) - 3} more" if len(large) > 3 else ""
+        names = ", ".join(f"'{path}'" for path in large[:3])
+        skipped[f"{name}_files"] = f"{names}{more}: larger than {LARGEST_DIFF >> 20} MiB"
+    left_out = [f":(top,exclude,literal){path}" for path in large]
+    command = _command(folder, "diff", *_PLAIN_PATCH, base, "--", ":(top)", *left_out)
     try:
         process = subprocess.Popen(
             command,
@@ -173,7 +194,7 @@ def _patch(
         )
     except OSError as error:
         skipped[name] = f"git cannot be run: {error.strerror}"
-        return False
+        return bool(large)
     assert process.stdout is not None
     with process:
         data = process.stdout.read(LARGEST_DIFF + 1)
@@ -183,9 +204,9 @@ def _patch(
             return True
     if process.returncode != 0:
         skipped[name] = f"git diff ended with status {process.returncode}"
-        return False
+        return bool(large)
     if not data:
-        return False
+        return bool(large)
     try:
         file.write_bytes(data)
     except OSError as error:
@@ -193,6 +214,24 @@ def _patch(
         return True
     written.append(file.name)
     return True
+
+
+def _large_files(folder: Path, base: str) -> list[str]:
+    """Return the changed files, by their paths in the repository, that are larger than a patch may be."""
+    try:
+        root = _git(folder, "rev-parse", "--show-toplevel")
+        changed = _run(folder, "diff", "--name-only", "-z", "--no-relative", "--no-ext-diff", base)
+    except _GitError:
+        return []
+    found = []
+    for name in filter(None, changed.split(b"\0")):
+        path = os.fsdecode(name)
+        try:
+            if os.lstat(os.path.join(root, path)).st_size > LARGEST_DIFF:
+                found.append(path)
+        except OSError:  # deleted
+            continue
+    return found
 
 
 def _command(folder: Path, *arguments: str) -> list[str]:
@@ -205,6 +244,10 @@ def _environment() -> dict[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    return _run(folder, *arguments).decode("utf-8", "replace").strip()
+
+
+def _run(folder: Path, *arguments: str) -> bytes:
     try:
         done = subprocess.run(
             _command(folder, *arguments),
@@ -223,7 +266,7 @@ def _git(folder: Path, *arguments: str) -> str:
     if done.returncode != 0:
         text = done.stderr.decode("utf-8", "replace").strip()
         raise _GitError(text or f"git {arguments[0]} ended with status {done.returncode}")
-    return done.stdout.decode("utf-8", "replace").strip()
+    return done.stdout
 
 
 def _optional(folder: Path, *arguments: str) -> str | None:

@@ -119,11 +119,83 @@ def test_a_submodule_is_its_own_repository_and_its_changes_show_outside(
     assert state["dirty"] is True
 
 
+def test_what_changed_inside_a_submodule_is_in_the_patch(
+    repository: Path, files: Path, tmp_path: Path
+) -> None:
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    git(outer, "init", "-q", "-b", "main")
+    git(outer, "submodule", "--quiet", "add", str(repository), "inner")
+    git(outer, "commit", "-q", "-m", "first")
+    (outer / "inner" / "train.py").write_text("print(7)\n")
+    (outer / "main.py").write_text("")
+    state, written = capture_git(str(outer / "main.py"), files)
+    assert (state["dirty"], written) == (True, ["diff.patch"])
+    assert "+print(7)" in (files / "diff.patch").read_text()
+
+
+def test_a_patch_applies_whatever_the_settings_say(repository: Path, files: Path) -> None:
+    for key, value in (
+        ("diff.noprefix", "true"),
+        ("diff.relative", "true"),
+        ("diff.external", "false"),
+        ("diff.upper.textconv", "tr a-z A-Z <"),
+        ("color.ui", "always"),
+        ("diff.context", "0"),
+    ):
+        git(repository, "config", key, value)
+    (repository / ".gitattributes").write_text("*.txt diff=upper\n")
+    (repository / "a b é\n.txt").write_text("one\n")
+    (repository / "sub").mkdir()
+    (repository / "sub/run.py").write_text("")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "second")
+    (repository / "a b é\n.txt").write_text("two\n")
+    (repository / "train.py").unlink()
+    state, written = capture_git(str(repository / "sub/run.py"), files)
+    assert (state["dirty"], written) == (True, ["diff.patch"])
+    git(repository, "reset", "-q", "--hard")
+    git(repository, "apply", str(files / "diff.patch"))
+    assert (repository / "a b é\n.txt").read_text() == "two\n"
+    assert not (repository / "train.py").exists()
+
+
+def test_large_files_are_left_out_of_the_patch_and_named(
+    repository: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code, "LARGEST_DIFF", 1 << 20)
+    (repository / "data.bin").write_bytes(b"1")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "second")
+    (repository / "data.bin").write_bytes(os.urandom(2 << 20))
+    state, written = capture_git(str(repository / "train.py"), files)
+    assert (state["dirty"], written) == (True, [])
+    (repository / "train.py").write_text("print(8)\n")
+    state, written = capture_git(str(repository / "train.py"), files)
+    assert (state["dirty"], written) == (True, ["diff.patch"])
+    assert state["skipped"]["diff_files"] == "'data.bin': larger than 1 MiB"
+    assert "+print(8)" in (files / "diff.patch").read_text()
+
+
+def test_a_broken_repository_and_a_bare_one_are_said(tmp_path: Path, files: Path) -> None:
+    broken, bare = tmp_path / "broken", tmp_path / "bare"
+    (broken / ".git").mkdir(parents=True)
+    bare.mkdir()
+    git(bare, "init", "-q", "--bare")
+    for folder in (broken, bare):
+        (folder / "train.py").write_text("")
+        state, written = capture_git(str(folder / "train.py"), files)
+        assert (list(state), written) == (["skipped"], [])
+        assert state["skipped"]["git"]
+
+
 def test_a_huge_patch_is_skipped_and_says_so(
     repository: Path, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(code, "LARGEST_DIFF", 1 << 20)
-    (repository / "train.py").write_text("x = 1\n" * 1_000_000)
+    for n in range(20):
+        (repository / f"{n}.txt").write_text(f"{n}\n" * 50_000)
+    git(repository, "add", ".")
     state, written = capture_git(str(repository / "train.py"), files)
     assert state["dirty"] is True
     assert state["skipped"]["diff"] == "the patch is larger than 1 MiB"
