@@ -1,10 +1,12 @@
 """Console capture at file-descriptor level: what this process and its children write to stdout and stderr.
 
 Each stream gets a tap: a pipe, or a pseudo-terminal where it was one, takes the place of the descriptor;
-a thread passes everything on to where it went before, unchanged, and keeps a copy for the journal. Beside
-each tap sleeps a tiny shell process, its guardian: should this process die with text still inside the tap, or
-children outlive it, the guardian passes the rest on. So that nothing is ever in this process's memory alone,
-the kernel moves text from the tap into a spool in memory that the guardian shares, offset included.
+a thread passes everything on to where it went before, unchanged, and keeps a copy for the journal. Two
+descriptors of one terminal share a tap, so that what a progress bar writes to one arrives in order with what
+is printed to the other; the journal then has both as stdout. Beside each tap sleeps a tiny shell process, its
+guardian: should this process die with text still inside the tap, or children outlive it, the guardian passes
+the rest on. So that nothing is ever in this process's memory alone, the kernel moves text from the tap into a
+spool in memory that the guardian shares, offset included.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from artline.runs.run import Companion
 __all__ = ["ConsoleCapture", "Tap", "inheritable"]
 
 Name = Literal["stdout", "stderr"]
+STREAMS: tuple[tuple[Name, int], ...] = (("stdout", 1), ("stderr", 2))
 
 READ_SIZE = 64 * 1024
 PIPE_SIZE = 1024 * 1024
@@ -43,11 +46,12 @@ GUARDIAN = "( read -r _ <&3; { cat <&4; cat <&5; cat <&6; } >&7 2>/dev/null ) &"
 
 
 class Tap:
-    """What stands between one descriptor and where it led."""
+    """What stands between a descriptor, or two that lead to one terminal, and where they led."""
 
-    def __init__(self, name: Name, fd: int) -> None:
+    def __init__(self, name: Name, *fds: int) -> None:
         self.name: Name = name
-        self.fd = fd
+        self.fds = fds
+        fd = fds[0]
         self.is_terminal = os.isatty(fd)
         self.saved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH)
         try:
@@ -68,17 +72,19 @@ class Tap:
         self.broken = False  # where it led is gone
 
     def install(self) -> None:
-        """Put the tap in the descriptor's place."""
-        os.dup2(self._inlet, self.fd, inheritable=True)
-        self._identity = _identity(self.fd)
+        """Put the tap in the place of the descriptors."""
+        for fd in self.fds:
+            os.dup2(self._inlet, fd, inheritable=True)
+        self._identity = _identity(self._inlet)
         os.close(self._inlet)
         self._inlet = -1
 
     def restore(self) -> None:
-        """Give the descriptor back, unless somebody has put something else there meanwhile. Idempotent."""
-        with contextlib.suppress(OSError):
-            if _identity(self.fd) == self._identity:
-                os.dup2(self.saved, self.fd, inheritable=True)
+        """Give descriptors back, unless somebody has put something else there meanwhile. Idempotent."""
+        for fd in self.fds:
+            with contextlib.suppress(OSError):
+                if _identity(fd) == self._identity:
+                    os.dup2(self.saved, fd, inheritable=True)
 
     def pump(self) -> bytes:
         """Pass on what there is; return it. Marks the tap ended at its end."""
@@ -111,7 +117,7 @@ class Tap:
                     self._size = size
 
     def close(self) -> None:
-        """Close every descriptor of the tap but the one it stands for. Idempotent."""
+        """Close every descriptor of the tap but those it stands for. Idempotent."""
         for fd in (self.source, self.saved, self._inlet, self._spool, *self._relay):
             if fd >= 0:
                 with contextlib.suppress(OSError):
@@ -179,7 +185,7 @@ class ConsoleCapture(Companion):
         self._waiting: list[tuple[Name, float, bytearray]] = []
         self._waiting_bytes = 0
         self._unrecorded = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may write in the middle of a write
         self._drained = threading.Event()
         self._stopping = False
         self._control = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -187,9 +193,10 @@ class ConsoleCapture(Companion):
         self._helpers: list[int] = []
         _flush_streams()
         try:
-            for name, fd in (("stdout", 1), ("stderr", 2)):
-                if _is_open(fd):
-                    self._taps.append(Tap(name, fd))  # type: ignore[arg-type]  # one of the two words
+            if _is_one_terminal(1, 2):  # what is written to both must arrive there in order: progress bars
+                self._taps.append(Tap("stdout", 1, 2))
+            else:
+                self._taps += [Tap(name, fd) for name, fd in STREAMS if _is_open(fd)]
             if not self._taps:
                 raise OSError(errno.EBADF, "neither stdout nor stderr is open")
             self._lifeline = os.pipe2(os.O_CLOEXEC)
@@ -205,6 +212,48 @@ class ConsoleCapture(Companion):
         for tap in self._taps:
             tap.follow_size()
             tap.install()
+        self._teed: list[tuple[Any, Callable[[str], int]]] = []
+        self._tee_streams()
+
+        ipython = sys.modules.get("IPython")
+        self._shell = ipython.get_ipython() if ipython is not None else None
+        if self._shell is not None:  # it puts write back as it was at the end of each cell
+            self._shell.events.register("pre_run_cell", self._tee_streams)
+
+    def _tee_streams(self, *_: Any) -> None:
+        """Hear what is written to streams that lead elsewhere than to their descriptors, as in a notebook."""
+        if self._stopping:
+            return
+        for name, fd in STREAMS:
+            stream = getattr(sys, name)
+            heard = any(one is stream and one.__dict__.get("write") is write for one, write in self._teed)
+            if stream is not None and not heard and not _leads_to(stream, fd):
+                self._teed = [(one, write) for one, write in self._teed if one is not stream]
+                write = self._tee(name, stream)
+                with contextlib.suppress(AttributeError):  # no Python object
+                    stream.write = write
+                    self._teed.append((stream, write))
+
+    def _tee(self, name: Name, stream: Any) -> Callable[[str], int]:
+        write: Callable[[str], int] = stream.write
+
+        def heard(text: str) -> int:
+            count = write(text)
+            # Jupyter's stream echoes what came to the descriptor, which was heard there.
+            if threading.current_thread() is not getattr(stream, "watch_fd_thread", None):
+                self._keep(name, text.encode("utf-8", "backslashreplace"))
+            return count
+
+        return heard
+
+    def _release_streams(self) -> None:
+        if self._shell is not None:
+            with contextlib.suppress(ValueError):  # it is out already
+                self._shell.events.unregister("pre_run_cell", self._tee_streams)
+        for stream, write in self._teed:
+            if stream.__dict__.get("write") is write:
+                del stream.write
+        self._teed.clear()
 
     def take(self) -> list[Console]:
         """Return what came through since the last call."""
@@ -225,6 +274,7 @@ class ConsoleCapture(Companion):
         if self._stopping:
             return
         _flush_streams()
+        self._release_streams()
         for tap in self._taps:
             tap.restore()
         self._stopping = True
@@ -235,7 +285,8 @@ class ConsoleCapture(Companion):
     def abandon(self) -> None:
         """In a forked child: its output goes on through the parent's taps; it holds nothing else of them."""
         self._stopping = True
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._release_streams()
         self._release()
 
     def _work(self) -> None:
@@ -371,6 +422,21 @@ def _open_terminal(fd: int) -> tuple[int, int]:
 def _identity(fd: int) -> tuple[int, int, int]:
     found = os.fstat(fd)
     return found.st_dev, found.st_ino, found.st_rdev
+
+
+def _leads_to(stream: Any, fd: int) -> bool:
+    """Tell whether what is written to a stream comes through a descriptor."""
+    try:
+        return bool(_identity(stream.fileno()) == _identity(fd))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
+
+
+def _is_one_terminal(one: int, other: int) -> bool:
+    try:
+        return os.isatty(one) and _identity(one) == _identity(other)
+    except OSError:
+        return False
 
 
 def _is_open(fd: int) -> bool:

@@ -24,6 +24,8 @@ from livescript import (
 )
 
 from artline.runs import records
+from artline.runs.api import Api
+from artline.settings import Settings
 
 BEGIN = "run = art.init(project='p', settings={'quiet': True, 'stats_interval': 60})\n"
 
@@ -194,6 +196,17 @@ except BrokenPipeError:
     assert finish_of(only(store_root)) == ("failed", 3)
 
 
+def test_a_resumed_run_appends_to_its_output(store_root: Path) -> None:
+    for n in range(2):
+        run_script(
+            f"""
+            run = art.init(project="p", id="r", resume="allow", settings={{"quiet": True}})
+            print("attempt {n}")
+            """
+        )
+    assert list(Api(Settings(root=store_root)).run("p/r").logs()) == ["attempt 0", "attempt 1"]
+
+
 def test_capture_can_be_turned_off(store_root: Path) -> None:
     done = run_script(BEGIN + "print('x')", environment={"ART_CONSOLE": "false"})
     assert done.stdout == "x\n"
@@ -238,9 +251,47 @@ print("\\x1b[31mred\\x1b[0m", file=sys.stderr)
     text = bytes(seen)
     size = b"os.terminal_size(columns=101, lines=33)"
     assert b"True True True " + size + b"\r\n10%\r100%\r\n" in text
-    assert b"\x1b[31mred\x1b[0m\r\n" in text
-    assert console_of(only(store_root)) == b"True True True " + size + b"\n10%\r100%\n"
-    assert console_of(only(store_root), "stderr") == b"\x1b[31mred\x1b[0m\n"
+    assert b"100%\r\n\x1b[31mred\x1b[0m\r\n" in text
+    expected = b"True True True " + size + b"\n10%\r100%\n\x1b[31mred\x1b[0m\n"
+    assert console_of(only(store_root)) == expected  # of one terminal both streams are one
+
+
+def test_both_streams_of_a_terminal_stay_in_order(store_root: Path) -> None:
+    script = write_script(BEGIN + "for n in range(500):\n    os.write(1 + n % 2, b'%d ' % n)\n")
+    master, slave = pty.openpty()
+    seen = bytearray()
+    reader = threading.Thread(target=read_terminal, args=(master, seen))
+    reader.start()
+    process = subprocess.Popen(
+        command(script), stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    )
+    os.close(slave)
+    assert process.wait(timeout=60) == 0
+    reader.join(60)
+    os.close(master)
+    expected = b"".join(b"%d " % n for n in range(500))
+    assert bytes(seen) == expected
+    assert console_of(only(store_root)) == expected
+
+
+def test_a_stream_that_leads_elsewhere_is_heard(store_root: Path) -> None:
+    run_script(
+        """
+        import io
+        sys.stdout = io.StringIO()
+        run = art.init(project="p", settings={"quiet": True, "stats_interval": 60})
+        print("as in a notebook \\ud800")
+        os.write(1, b"and as outside\\n")
+        run.finish()
+        print("after")
+        assert sys.stdout.getvalue() == "as in a notebook \\ud800\\nafter\\n"
+        assert "write" not in vars(sys.stdout)
+        """
+    )
+    assert sorted(console_of(only(store_root)).splitlines()) == [
+        b"and as outside",
+        b"as in a notebook \\ud800",
+    ]
 
 
 def test_a_death_on_a_terminal_loses_no_text(store_root: Path) -> None:
