@@ -189,8 +189,8 @@ class ApiRun:
 
     @property
     def preempting(self) -> bool:
-        """Whether it was marked, before its end or its loss, as about to be preempted."""
-        return "preempting" in self.metadata
+        """Whether its latest attempt was marked as about to be preempted."""
+        return bool(self.metadata.get("preempting"))
 
     @property
     def last_step(self) -> int:

@@ -297,6 +297,8 @@ def _info(settings: Settings, given: dict[str, Any], run_id: str, earlier: Earli
     elif earlier is None:
         info = {"notes": "", "tags": [], "group": "", "job_type": "", **info}
         info.setdefault("name", new_name())
+    if earlier is not None and earlier.info.get("preempting"):  # that was the attempt before this one
+        info["preempting"] = None
     return info
 
 

@@ -72,6 +72,8 @@ def test_being_preempted_is_on_disk_at_once(store_root: Path) -> None:
     assert before < info_of(path)["preempting"] < time.time()
     [run] = art.Api().runs("p")
     assert (run.state, run.preempting) == ("crashed", True)
+    art.init("p", id=run.id, resume="must", settings=QUIET).finish()
+    assert (run.load().state, run.preempting) == ("finished", False)
 
 
 def test_nested_summaries_are_set_where_they_are_read(store_root: Path) -> None:
