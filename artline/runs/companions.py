@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from artline.runs import notices
-from artline.runs.media import MediaDesk
+from artline.runs.late import Late
 from artline.runs.records import File
 from artline.runs.run import FINISH_TIMEOUT, Companion, Run
 
@@ -57,9 +58,7 @@ def start_companions(run: Run) -> None:
     """Start what the run's settings ask for. They stop in this order: the console last, to miss nothing."""
     settings = run.settings
     run.keep_folder()
-    desk = MediaDesk(run)
-    run.queue.take_late = desk.take
-    run.attach(desk)
+    run.queue.take_late = partial(_open_media, run)
     if settings.save_code and run.primary:
         run.attach(CodeCapture(run, run.program))
         if "IPython" in sys.modules:
@@ -93,3 +92,13 @@ def start_companions(run: Run) -> None:
 
 def _ignore(values: dict[str, Any]) -> None:
     """What a process that is not the primary one of a shared run knows of its machine."""
+
+
+def _open_media(run: Run, values: list[Late]) -> None:
+    """Open the desk for media when the first are logged, and hand them over."""
+    from artline.runs.media import MediaDesk
+
+    desk = MediaDesk(run)
+    run.attach(desk)
+    run.queue.take_late = desk.take
+    desk.take(values)
