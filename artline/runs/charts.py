@@ -12,7 +12,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import le, sub
 from typing import Any
 
@@ -22,6 +22,7 @@ from artline.errors import UsageError
 from artline.runs.attributes import lookup_text
 from artline.runs.branches import find_branches
 from artline.runs.columns import FLOAT, INT, JSON
+from artline.runs.entry_pool import EntryPool, single_rows
 from artline.runs.history import RUNTIME, STEP, TIME
 from artline.runs.pyramid import FAN, Spans, Stats, number_of, stats_kind
 from artline.runs.schema import metric_chunk, metric_group, metric_key, run_writer
@@ -73,35 +74,6 @@ class _Group:
     kind: str
     x_ordinal: int = 0
     x_kind: str = ""
-
-
-@dataclass(slots=True)
-class _Pool:
-    """Entries found so far: where on the x axis each begins and ends, and what it says."""
-
-    low: array[Any]
-    high: array[Any]
-    stats: Stats
-    rows: int = 0
-    finer: set[int] = field(default_factory=set)  # chunks of the level below to be read instead
-
-    @classmethod
-    def empty(cls, kind: str, x_kind: str) -> _Pool:
-        return cls(array(x_kind), array(x_kind), Stats.empty(kind))
-
-    def extend(self, other: _Pool) -> None:
-        self.low.extend(other.low)
-        self.high.extend(other.high)
-        self.stats.extend(other.stats)
-        self.rows += other.rows
-
-    def sort(self) -> None:
-        if all(map(le, self.low, self.low[1:])):
-            return
-        places = sorted(range(len(self.low)), key=self.low.__getitem__)
-        self.low = array(self.low.typecode, map(self.low.__getitem__, places))
-        self.high = array(self.high.typecode, map(self.high.__getitem__, places))
-        self.stats = self.stats.pick(places)
 
 
 def read_curves(
@@ -161,7 +133,7 @@ class _Chart:
     def read(self) -> Curve:
         kinds = {stats_kind(group.kind) for group in self.groups}
         kind = INT if kinds == {INT} else FLOAT
-        found = _Pool.empty(kind, self.x_kind)
+        found = EntryPool.empty(kind, self.x_kind)
         if self.low <= self.high:
             for group in self.groups:
                 found.extend(self._fill(self._read_group(group), kind))
@@ -239,7 +211,7 @@ class _Chart:
 
     # Reading
 
-    def _read_group(self, group: _Group) -> _Pool:
+    def _read_group(self, group: _Group) -> EntryPool:
         """Return the entries of a group at the coarsest level that has enough of them."""
         share = self._share(group)
         level = 0
@@ -261,9 +233,9 @@ class _Chart:
         inside = min(self.high, max(ends)) - max(self.low, min(ends))
         return float(max(0.0, min(1.0, inside / (max(ends) - min(ends)))))
 
-    def _read_level(self, group: _Group, level: int) -> _Pool:
+    def _read_level(self, group: _Group, level: int) -> EntryPool:
         """Return the entries of one level, and of those below what it does not tell of, in order of x."""
-        pieces: list[_Pool] = []
+        pieces: list[EntryPool] = []
         budget = _FINER_CHUNKS
         finer: set[int] = set()
         for at in range(level, -1, -1):
@@ -274,7 +246,7 @@ class _Chart:
                 where.append(sa.or_(fresh, metric_chunk.c.seq.in_(finer)) if finer else fresh)
             wanted: set[int] = set()
             for chunk in self._chunks(group, at, where):
-                part = _Pool.empty(group.kind, self.x_kind)
+                part = EntryPool.empty(group.kind, self.x_kind)
                 if at:
                     budget = self._take_entries(group, part, *chunk, budget)
                 else:
@@ -282,7 +254,7 @@ class _Chart:
                 wanted |= part.finer
                 pieces.append(part)
             finer = wanted
-        pool = _Pool.empty(group.kind, self.x_kind)
+        pool = EntryPool.empty(group.kind, self.x_kind)
         for piece in sorted((piece for piece in pieces if piece.rows), key=lambda piece: piece.low[0]):
             pool.extend(piece)
         pool.sort()
@@ -321,7 +293,7 @@ class _Chart:
                 yield axis, columns[0], columns[1] if self.by_metric else None
 
     def _take_entries(
-        self, group: _Group, pool: _Pool, spans: Spans, stats: Stats, x: Stats | None, budget: int
+        self, group: _Group, pool: EntryPool, spans: Spans, stats: Stats, x: Stats | None, budget: int
     ) -> int:
         """Take the entries that lie in the range; those partly in it are to be read at the level below.
 
@@ -337,7 +309,9 @@ class _Chart:
             and (x is None or all(x.counts))
         )
         if whole:
-            pool.extend(_Pool(low, high, stats, sum(spans.rows)))
+            pool.extend(EntryPool(low, high, stats, sum(spans.rows)))
+            return budget
+        if self._take_sorted(group, pool, spans, stats, x, low, high, wide):
             return budget
         refuse: set[int] = set()
         wider: dict[int, None] = {}
@@ -363,7 +337,7 @@ class _Chart:
             and spans.step_max[at] <= group.highest
         ]
         pool.finer |= refuse
-        taken = _Pool(
+        taken = EntryPool(
             array(self.x_kind, map(low.__getitem__, places)),
             array(self.x_kind, map(high.__getitem__, places)),
             stats.pick(places),
@@ -372,13 +346,45 @@ class _Chart:
         pool.extend(taken)
         return budget - len(chosen)
 
+    def _take_sorted(
+        self,
+        group: _Group,
+        pool: EntryPool,
+        spans: Spans,
+        stats: Stats,
+        x: Stats | None,
+        low: array[Any],
+        high: array[Any],
+        wide: float,
+    ) -> bool:
+        """Take entries that are in order and none wider than a bucket; tell whether they were."""
+        if (
+            max(spans.step_max) > group.highest
+            or (x is not None and not all(x.counts))
+            or not all(map(le, low, low[1:]))
+            or not all(map(le, high, high[1:]))
+            or max(map(sub, high, low)) > wide
+        ):
+            return False
+        first, last = bisect_left(high, self.low), bisect_right(low, self.high)
+        while first < last and low[first] < self.low:
+            pool.finer.add(spans.sources[first])
+            first = bisect_right(spans.sources, spans.sources[first])
+        while first < last and high[last - 1] > self.high:
+            pool.finer.add(spans.sources[last - 1])
+            last = bisect_left(spans.sources, spans.sources[last - 1])
+        if first < last:
+            rows = sum(spans.rows[first:last])
+            pool.extend(EntryPool(low[first:last], high[first:last], stats.part(first, last), rows))
+        return True
+
     def _entry_ends(self, spans: Spans, x: Stats | None) -> tuple[array[Any], array[Any]]:
         if x is not None:
             return array(FLOAT, x.minimum), array(FLOAT, x.maximum)
         return (spans.time_min, spans.time_max) if self.by_time else (spans.step_min, spans.step_max)
 
     def _take_rows(
-        self, group: _Group, pool: _Pool, axis: StoredAxis, values: Sequence[Any], x: Sequence[Any] | None
+        self, group: _Group, pool: EntryPool, axis: StoredAxis, values: Sequence[Any], x: Sequence[Any] | None
     ) -> None:
         steps = axis.steps
         place: Any = array(INT, steps)
@@ -406,13 +412,13 @@ class _Chart:
                 place = array(self.x_kind, map(place.__getitem__, at))
                 steps = list(map(steps.__getitem__, at))
                 values = list(map(values.__getitem__, at))
-        pool.extend(_Pool(place, place, _single(group.kind, steps, values), len(steps)))
+        pool.extend(EntryPool(place, place, single_rows(group.kind, steps, values), len(steps)))
 
     # Buckets
 
-    def _fill(self, pool: _Pool, kind: str) -> _Pool:
+    def _fill(self, pool: EntryPool, kind: str) -> EntryPool:
         """Return one entry a bucket; ``pool`` is in order of x."""
-        filled = _Pool.empty(kind, self.x_kind)
+        filled = EntryPool.empty(kind, self.x_kind)
         filled.rows = pool.rows
         begin = 0
         count = len(pool.low)
@@ -428,7 +434,7 @@ class _Chart:
                 begin = end
         return filled
 
-    def _curve(self, pool: _Pool) -> Curve:
+    def _curve(self, pool: EntryPool) -> Curve:
         stats = pool.stats
 
         def shown(values: Sequence[Any]) -> tuple[Any, ...]:
@@ -461,26 +467,3 @@ def _cover(raised: Sequence[int], top: int) -> sa.ColumnElement[bool]:
     table = metric_chunk.c
     lower = [sa.and_(table.level == level, table.seq >= first) for level, first in enumerate(raised[:top])]
     return sa.or_(table.level == top, *lower)
-
-
-def _single(kind: str, steps: Sequence[int], values: Sequence[Any]) -> Stats:
-    """Return an entry a row."""
-    count = len(steps)
-    places = array(INT, steps)
-    zeros, ones = array(INT, bytes(8 * count)), array(INT, [1]) * count
-    if kind == JSON:
-        numbers: Any = [number_of(text) for text in values]
-    else:
-        numbers = values
-    code = stats_kind(kind)
-    if code == FLOAT and (kind == JSON or math.isnan(sum(numbers))):
-        missing = [value is None or value != value for value in numbers]
-        ones = array(INT, [not gone for gone in missing])
-        zeros = array(INT, [value is not None and value != value for value in numbers])
-        plain = array(FLOAT, [0.0 if gone else value for value, gone in zip(numbers, missing, strict=True)])
-        low = array(FLOAT, [math.inf if gone else v for v, gone in zip(plain, missing, strict=True)])
-        high = array(FLOAT, [-math.inf if gone else v for v, gone in zip(plain, missing, strict=True)])
-        return Stats(ones, zeros, plain, low, high, plain, plain, places, places)
-    column = numbers if isinstance(numbers, array) and numbers.typecode == code else array(code, numbers)
-    mean = column if code == FLOAT else array(FLOAT, column)
-    return Stats(ones, zeros, column, column, column, column, mean, places, places)
