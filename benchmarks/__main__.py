@@ -16,6 +16,7 @@ from benchmarks.image_rows import image_rows
 from benchmarks.million_rows import million_rows
 from benchmarks.peers import compare as others
 from benchmarks.peers.page import part
+from benchmarks.remote_rows import remote_rows
 from benchmarks.report import document, markdown, table
 from benchmarks.run_rows import import_rows, log_rows, short_rows
 
@@ -27,11 +28,12 @@ GROUPS = {
     "small": small_rows,
     "large": large_rows,
     "insert": insert_rows,
+    "remote": remote_rows,
     "million": million_rows,
     "history": history_rows,
     "runs": runs_rows,
 }
-LONG = ("million", "history", "runs")
+LONG = ("remote", "million", "history", "runs")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -50,7 +52,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="add 1,000,000 small files (about half an hour), 100 million points and 100,000 runs (minutes)",
+        help="add S3, 1,000,000 small files (an hour), 100 million points and 100,000 runs (minutes)",
     )
     parser.add_argument("--repeat", type=int, default=3, help="how often each figure is taken (default 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="shrink all sizes, to try the bench itself")

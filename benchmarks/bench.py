@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class Bench:
     repeat: int = 3
     scale: float = 1.0
     stores: int = field(default=0, init=False)
+    extra: dict[str, str] = field(default_factory=dict, init=False)  # variables of every child
 
     def count(self, full: int, least: int = 10) -> int:
         """Return a number of things, scaled down for a trial."""
@@ -60,14 +61,23 @@ class Bench:
         self.stores += 1
         return self.work / f"store-{self.stores}"
 
-    def child(self, store: Path, act: str, *arguments: object) -> dict[str, Any]:
+    def child(
+        self,
+        store: Path,
+        act: str,
+        *arguments: object,
+        extra: Mapping[str, str] | None = None,
+        python: Path | None = None,
+    ) -> dict[str, Any]:
         """Run one act in a fresh interpreter; add ``process_seconds``, the life of the whole process."""
-        command = [sys.executable, "-m", "benchmarks.child", act, *map(str, arguments)]
-        seconds, output = self.timed(command, store)
+        command = [str(python or sys.executable), "-m", "benchmarks.child", act, *map(str, arguments)]
+        seconds, output = self.timed(command, store, extra)
         told: dict[str, Any] = json.loads(output.splitlines()[-1])
         return {**told, "process_seconds": seconds}
 
-    def timed(self, command: list[str], store: Path | None = None) -> tuple[float, str]:
+    def timed(
+        self, command: list[str], store: Path | None = None, extra: Mapping[str, str] | None = None
+    ) -> tuple[float, str]:
         """Run a command and return its wall time in seconds and what it printed."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ART_")}
         # An installed package has its bytecode; a checkout may not, and compiling is not what is measured.
@@ -79,6 +89,7 @@ class Bench:
             HOME=str(self.work / "home"),
             PYTHONPATH=str(CHECKOUT),
         )
+        environment.update(self.extra, **(extra or {}))
         begun = time.perf_counter()
         done = subprocess.run(
             command, cwd=self.work, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True

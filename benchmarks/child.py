@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import history_acts, image_acts, version_acts
+from benchmarks import history_acts, image_acts, remote_acts, version_acts
 
 KEYS = [f"train/metric_{place}" for place in range(10)]
 
@@ -149,6 +149,7 @@ ACTS: dict[str, Callable[..., dict[str, Any]]] = (
     | version_acts.ACTS
     | history_acts.ACTS
     | image_acts.ACTS
+    | remote_acts.ACTS
 )
 
 

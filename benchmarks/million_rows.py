@@ -65,5 +65,7 @@ def million_rows(bench: Bench) -> Iterator[Row]:
     yield row(
         "edit-one", "replace one file of the version and log it", act("edit", "million", 1, 1, SIZE), 0.5
     )
+    yield row("gc", "see what a collection would free", act("collect"))
+    yield row("fsck", "check the store of four versions, not every byte", act("check", 4))
     yield Row("million-memory", "all of these: peak memory", max(peaks.values()), "MiB", target=MEMORY)
     remove(store)

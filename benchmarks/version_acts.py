@@ -75,6 +75,34 @@ def verify(name: str, folder: str) -> dict[str, Any]:
     return told
 
 
+def collect() -> dict[str, Any]:
+    """See what a collection would free."""
+    from artline.artifacts.retention import collect as look
+
+    store = opened()
+    with timing() as told:
+        look(store)
+    return told
+
+
+def check(versions: str) -> dict[str, Any]:
+    """Check the whole store without reading every byte again."""
+    from artline.artifacts.fsck import check as look
+
+    store = opened()
+    with timing() as told:
+        report = look(store)
+    if not report.ok or report.versions != int(versions):
+        raise SystemExit(f"{report.versions} versions, {report.losses[:3]}, {report.problems[:3]}")
+    return told
+
+
+def opened() -> Any:
+    from artline.artifacts.store import ArtifactStore
+
+    return ArtifactStore.open()
+
+
 def latest(name: str) -> Any:
     import artline
 
@@ -89,4 +117,6 @@ def timing() -> Iterator[dict[str, Any]]:
     told["seconds"] = time.perf_counter() - begun
 
 
-ACTS = {act.__name__: act for act in (list_all, list_folder, one_entry, compare, edit, verify)}
+ACTS = {
+    act.__name__: act for act in (list_all, list_folder, one_entry, compare, edit, verify, collect, check)
+}

@@ -23,6 +23,7 @@ PINNED = {
     "trackio": "trackio",
     "aim": "aim",
     "tensorboardx": "tensorboardX",
+    "boto3": "boto3",
 }
 DEBIAN = {"restic": ("restic", "restic", "version"), "borg": ("borgbackup", "borg", "--version")}
 INSTALL_SECONDS = 1800
