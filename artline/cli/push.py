@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         "art push model.pt digits-mlp:candidate,v2-trial --type model --metadata acc=0.97",
         "art push data/ digits -m @card.json --tag raw --description 'as it came'",
         "art push s3://bucket/train peds --type dataset       # refers to it, copies nothing",
+        "art push s3://bucket/train peds --no-checksum --max-objects 5000",
     ],
     exits=[3, 4, 5, 6, 7],
     meanings={
@@ -46,6 +47,14 @@ if TYPE_CHECKING:
 @click.option("-d", "--description", metavar="TEXT", help="What the version is.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag for the version.")
 @click.option("--ttl", metavar="TIME", help="Let the version go by itself after this time, such as 30d.")
+@click.option(
+    "--no-checksum", is_flag=True,
+    help="Of a URL: keep no checksums; only sizes, and times of local files, tell of a change.",
+)  # fmt: skip
+@click.option(
+    "--max-objects", type=click.IntRange(min=1), metavar="N",
+    help="Of a URL: refuse one with more objects than this (default 10,000,000).",
+)  # fmt: skip
 @project_option
 @json_option
 def push(
@@ -56,6 +65,8 @@ def push(
     description: str | None,
     tags: tuple[str, ...],
     ttl: str | None,
+    no_checksum: bool,
+    max_objects: int | None,
     project: str | None,
     as_json: bool,
 ) -> None:
@@ -100,6 +111,8 @@ def push(
             metadata=read_metadata(metadata),
             description=description,
             ttl=read_span(ttl) if ttl is not None else None,
+            checksum=not no_checksum,
+            max_objects=max_objects,
             watch=watch,
         )
     finally:

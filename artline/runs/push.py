@@ -47,13 +47,16 @@ def push(
     metadata: Mapping[str, Any] | None = None,
     description: str | None = None,
     ttl: timedelta | None = None,
+    checksum: bool = True,
+    max_objects: int | None = None,
     watch: Callable[[Artifact], Callable[[int, int], object]] | None = None,
 ) -> Pushed:
     """Log ``source`` (a file, a folder, or the URL of what is to be referred to) as a version of ``name``.
 
     A run of job type ``push`` records it; it begins when everything is stored, so that a source that cannot
     be read leaves none behind. ``watch`` is given the draft and returns what to call with progress. The
-    version goes by itself after ``ttl``, if that is given; see ``Artifact.ttl``.
+    version goes by itself after ``ttl``, if that is given; see ``Artifact.ttl``. ``checksum`` and
+    ``max_objects`` are about references; see ``Artifact.add_reference``.
     Content that the artifact has already makes no new version. Raises SourceNotFoundError and what storing
     and logging raise; UsageError when runs are disabled.
     """
@@ -72,8 +75,13 @@ def push(
     if ttl is not None:
         draft.ttl = ttl
     progress = watch(draft) if watch is not None else None
+    if "://" not in source and (not checksum or max_objects is not None):
+        raise UsageError(
+            f"'{source}' is stored, not referred to: whether references have checksums, and how many objects "
+            "they may be, is nothing to it. Give a URL, such as file://…"
+        )
     if "://" in source:
-        draft.add_reference(source)
+        draft.add_reference(source, checksum=checksum, max_objects=max_objects)
     elif os.path.isdir(source):
         draft.add_dir(source, progress=progress)
     elif os.path.lexists(source):

@@ -86,6 +86,12 @@ def test_push_of_a_file_and_of_a_reference(data: Path) -> None:
     files = ask("ls", "linked:v0")["files"]
     assert {f["kind"] for f in files} == {"reference"}
     assert files[0]["uri"].startswith("file://")
+    assert all(f["digest"] for f in files)
+    ask("push", f"file://{data}", "loose", "--no-checksum", "--max-objects", str(len(files)))
+    assert not any(f["digest"] for f in ask("ls", "loose:v0")["files"])
+    few = call("push", f"file://{data}", "few", "--max-objects", str(len(files) - 1), code=2)
+    assert "max_objects" in few.stderr
+    assert "Give a URL" in call("push", "data", "stored", "--no-checksum", code=2).stderr
 
 
 def test_push_refuses_and_leaves_no_run_behind(data: Path) -> None:
