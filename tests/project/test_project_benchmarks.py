@@ -38,6 +38,8 @@ ROWS = {
             "edit",
             "diff-near",
             "edit-one",
+            "gc",
+            "fsck",
             "memory",
         ]
     ],
