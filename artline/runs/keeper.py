@@ -87,8 +87,9 @@ class Keeper(Companion):
         if self._answer.endswith(b"\n"):
             found = json.loads(self._answer)
         self.close()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0 if found is not None else os.WNOHANG)
+        if self._pid:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0 if found is not None else os.WNOHANG)
         return found if found is not None else {"files": 0, "size": 0, "problems": [self.problem]}
 
     def abandon(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -103,6 +102,8 @@ def walk_code(top: Path, store: Path) -> Iterator[Path]:
 
 def _of_path(function: Chooses, top: Path) -> Callable[[str], bool]:
     """Return a function of a path, whether ``function`` is one of a path or of a path and the root."""
+    import inspect
+
     try:
         count = len(
             [
