@@ -387,6 +387,13 @@ class ApiRun:
                 yield from ApiRun(self._store, record, self._refresh)._lineage()
         yield self
 
+    def upload_file(self, path: str | os.PathLike[str], root: str | os.PathLike[str] = ".") -> ApiFile:
+        """Keep a file with the run, named by its path below ``root``; replaces one of that name. Return it.
+
+        Raises SourceNotFoundError, UsageError when it is not below ``root``.
+        """
+        return ApiFile(self._store, self._store.add_file(self.record, Path(path), Path(root)))
+
     def logged_artifacts(self) -> list[Artifact]:
         """Return the artifact versions it logged, oldest first."""
         return self._store.artifacts.run_artifacts(self.path, "output")

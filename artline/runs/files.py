@@ -185,6 +185,24 @@ class KeptFiles:
         finally:
             partial.unlink(missing_ok=True)
 
+    def add_file(self, record: RunRecord, path: Path, root: Path) -> RunFile:
+        """Keep a file with a run, named by its path below ``root``; return it.
+
+        Raises SourceNotFoundError, SourceNotReadableError, SourceChangedError, UsageError.
+        """
+        place, top = path.absolute(), root.absolute()
+        if not place.is_relative_to(top) or ".." in place.parts:
+            raise UsageError(f"'{path}' is not below '{root}'. Pass a root that it is below")
+        if not place.is_file():
+            raise SourceNotFoundError(f"'{path}' is no file. Pass an existing one")
+        name = clean_text(place.relative_to(top).as_posix())
+        kept = keep_files(self, record.key, top, names={name}, again={name})
+        if kept.changing:
+            raise SourceChangedError(f"'{path}' changed while it was read. Try again")
+        if kept.problems:
+            raise SourceNotReadableError(kept.problems[0])
+        return next(file for file in self.files(record) if file.name == name)
+
     def take_folders(
         self, project: str | None = None, run_id: str | None = None, *, everything: bool = False
     ) -> int:
@@ -332,8 +350,8 @@ def keep_files(
     rows = store.kept_rows(key)
     due = [
         (name, path, status)
-        for name, path, status in walk_folder(folder)
-        if (names is None or name in names) and (name in again or not _is_kept(rows.get(name), path, status))
+        for name, path, status in (walk_folder(folder) if names is None else _named(folder, names))
+        if name in again or not _is_kept(rows.get(name), path, status)
     ]
     chosen, left = _within(due, budget)
     problems: list[str] = []
@@ -374,6 +392,18 @@ def walk_folder(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
                 continue
             if stat.S_ISREG(status.st_mode):
                 yield clean_text(path.relative_to(folder).as_posix()), path, status
+
+
+def _named(folder: Path, names: Collection[str]) -> Iterator[tuple[str, Path, os.stat_result]]:
+    """Yield what ``walk_folder`` would of these names, without a walk."""
+    for name in sorted(names):
+        path = folder / name
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield name, path, status
 
 
 def _store(

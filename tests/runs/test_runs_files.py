@@ -12,6 +12,7 @@ from rundata import DEAD, Writer
 
 from artline.artifacts import retention
 from artline.artifacts.fsck import check
+from artline.errors import SourceNotFoundError, UsageError
 from artline.runs import files as run_files
 from artline.runs.api import Api
 from artline.runs.store import RunStore
@@ -55,6 +56,23 @@ def test_files_outlive_their_folder(store: RunStore, store_root: Path, tmp_path:
     place = run.file("deep/model.bin").download(tmp_path / "out")
     assert place.read_bytes() == LARGE
     assert run.file("note.txt").open().read() == b"hello"
+
+
+def test_a_file_is_added_to_a_run_that_has_ended(store_root: Path, tmp_path: Path) -> None:
+    Writer(store_root, "a").finish()
+    run = Api(Settings(root=store_root)).run("p/a")
+    place = tmp_path / "out/report.txt"
+    place.parent.mkdir()
+    for text in ("first", "second"):
+        place.write_text(text)
+        assert run.upload_file(place, root=tmp_path).name == "out/report.txt"
+    place.unlink()
+    with run.file("out/report.txt").open() as file:
+        assert file.read() == b"second"
+    with pytest.raises(SourceNotFoundError, match="is no file"):
+        run.upload_file(place, root=tmp_path)
+    with pytest.raises(UsageError, match="is not below"):
+        run.upload_file(tmp_path / "other", root=tmp_path / "out")
 
 
 def test_a_live_run_is_read_from_its_folder_until_it_has_ended(store: RunStore, store_root: Path) -> None:
