@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,9 @@ def boto3_get(target: str, bucket: str, prefix: str) -> dict[str, Any]:
 
 
 def boto3_client() -> Any:
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client("s3", config=Config(max_pool_connections=2 * THREADS))
+    boto3 = import_module("boto3")  # which is in an environment of its own
+    config = import_module("botocore.config").Config(max_pool_connections=2 * THREADS)
+    return boto3.client("s3", config=config)
 
 
 def in_threads(act: Callable[..., object], *arguments: Iterable[Any]) -> dict[str, Any]:

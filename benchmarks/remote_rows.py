@@ -6,6 +6,7 @@ import itertools
 import statistics
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,8 @@ TOOLS = ("boto3", "s3fs")
 def remote_rows(bench: Bench) -> Iterator[Row]:
     """Start SeaweedFS as the tests do, on loopback: what is compared is requests and CPU, not a network."""
     sys.path.insert(0, str(CHECKOUT / "tests"))
-    from services.seaweed import Seaweed
-
     boto3 = environment("boto3", bench.work.parent / "peers").python
-    server = Seaweed()
+    server = import_module("services.seaweed").Seaweed()
     bench.extra = server.environment()
     try:
         files = bench.count(20_000)
