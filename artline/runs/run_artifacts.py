@@ -70,7 +70,7 @@ class RunArtifacts(DistributedArtifacts):
     ) -> Artifact:
         """Resolve an artifact (``name:version-or-alias``) and record it as an input of this run.
 
-        A draft is logged first, and is an output of this run as well.
+        A draft is logged first, and is an output of this run instead.
         Where an ``art.lock`` pins the name, the pinned version is used, and a line says so. Raises
         ArtifactNotFoundError, UsageError when it is of another type, and IntegrityError when the pinned
         version has another digest.

@@ -175,6 +175,15 @@ def test_artifacts_are_found_with_wandbs_arguments(store_root: Path) -> None:
         api.project("rivers")
 
 
+def test_a_draft_that_is_used_is_logged(store_root: Path) -> None:
+    with wandb.init(project="roads", settings={"silent": True}) as run:
+        draft = wandb.Artifact("words", type="dataset")
+        with draft.new_file("words.txt") as file:
+            file.write("one")
+        assert run.use_artifact(draft).version == "v0"
+    assert [found.name for found in wandb.Api().run(run.path).logged_artifacts()] == ["words:v0"]
+
+
 def test_small_functions(capsys: pytest.CaptureFixture[str]) -> None:
     import numpy as np
 

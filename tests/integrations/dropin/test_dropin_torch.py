@@ -86,4 +86,4 @@ def test_keras_callbacks(fit: Fit) -> None:
     assert isinstance(ground.data[0][1], artline.Image)
     predicted = api.artifact(f"digits/run_{run.id}_pred:v1").get("eval_data")
     assert [row[:2] for row in predicted.data] == [[1, index] for index in range(5)]
-    assert "digits/val:v0" in [used.qualified_name.partition("/")[2] for used in run.used_artifacts()]
+    assert "val:v0" in [version.name for version in run.logged_artifacts()]
