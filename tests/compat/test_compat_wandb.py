@@ -151,8 +151,8 @@ def test_runs_are_read_with_wandbs_defaults(store_root: Path) -> None:
     assert isinstance(run.history(samples=10, pandas=False), list)
     assert (run.lastHistoryStep, run.rawconfig) == (999, {"n": 0})
     run.wait_until_finished()
-    with pytest.raises(AttributeError, match="upload_file"):
-        _ = run.upload_file
+    with pytest.raises(AttributeError, match="Run.stop"):
+        _ = run.stop
 
 
 def test_artifacts_are_found_with_wandbs_arguments(store_root: Path) -> None:
