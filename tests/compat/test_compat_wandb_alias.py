@@ -18,9 +18,13 @@ from wandb.errors import CommError
 class Point:  # of __main__, so that a pickle has to find it there
     pass
 
-def child(point):
+def child(point, attach_id):
     import wandb
     wandb.init(project="roads", id="child", settings=wandb.Settings(silent=True)).finish()
+    attached = wandb._attach(attach_id)
+    assert wandb.run is attached
+    attached.log({"of_child": 2.0})
+    attached.finish()
 
 if __name__ == "__main__":
     import wandb as again
@@ -30,7 +34,7 @@ if __name__ == "__main__":
     assert "wandb" in importlib.metadata.packages_distributions()
     run = wandb.init(project="roads", id="parent", settings=wandb.Settings(silent=True))
     wandb.log({"loss": 1.0})
-    worker = multiprocessing.get_context("spawn").Process(target=child, args=(Point(),))
+    worker = multiprocessing.get_context("spawn").Process(target=child, args=(Point(), run._attach_id))
     worker.start()
     worker.join()
     assert worker.exitcode == 0
@@ -59,6 +63,7 @@ def test_a_script_and_its_children_find_artline(store_root: Path, clean_environm
     assert done.stdout.strip() == f'[["train.py", "--epochs", "3"], "{script}", "{script}"]'
     found = artline.Api().runs("roads")
     assert {run.id: run.state for run in found} == dict.fromkeys(("parent", "child", "sub"), "finished")
+    assert artline.Api().run("roads/parent").summary == {"loss": 1.0, "of_child": 2.0}
     kept = {file.name: file for run in found for file in run.files() if run.id == "parent"}
     assert "wandb==" not in kept["requirements.txt"].path_local.read_text()
 

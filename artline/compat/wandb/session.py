@@ -73,7 +73,8 @@ def attach(attach_id: str | None = None, run_id: str | None = None, *, run: Run 
         raise RunNotFoundError(f"attach: no run '{path}' is in progress here. Pass entity/project/run_id")
     from artline.runs.init import init
 
-    return init(project=parts[1], entity=parts[0], id=parts[2], mode="shared", reinit="create_new")
+    beside = "create_new" if current.get_run() is not None else None
+    return init(project=parts[1], entity=parts[0], id=parts[2], mode="shared", reinit=beside)
 
 
 @contextmanager
