@@ -40,8 +40,9 @@ def decoders(seed: int, end: float, scratch: Path) -> str:
 
 def stores(seed: int, end: float, scratch: Path) -> str:
     """Rebuild, check and read stores with forged packs, manifests and caches."""
-    from proof.stores import TARGETS, attempt
+    from proof.stores import TARGETS, attempt, template
 
+    template()  # made here, so that every child has it and this process removes it
     tried = _in_children(TARGETS, attempt, seed, end, scratch)
     names = ", ".join(target.__name__ for target in TARGETS)
     return f"{tried * len(TARGETS):,} stores ({tried:,} each with forged {names})"
@@ -49,8 +50,9 @@ def stores(seed: int, end: float, scratch: Path) -> str:
 
 def flips(seed: int, end: float, scratch: Path) -> str:
     """Flip one bit in a file of a store, and read all of it."""
-    from proof.flips import TARGETS, attempt
+    from proof.flips import TARGETS, attempt, truth
 
+    truth()  # made here, so that every child has it and this process removes it
     tried = _in_children(TARGETS, attempt, seed, end, scratch)
     names = ", ".join(target.__name__ for target in TARGETS)
     return f"{tried * len(TARGETS):,} stores ({tried:,} each with a bit flipped in: {names})"

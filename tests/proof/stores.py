@@ -39,7 +39,7 @@ STORE = decoders.STORE
 
 
 @cache
-def _template() -> Path:
+def template() -> Path:
     """Return a store with a few versions, some deleted, made once."""
     import atexit
 
@@ -80,7 +80,7 @@ def attempt(target: Callable[[random.Random, Path], None], source: random.Random
     """Let a target do its worst in a folder of its own; nothing may appear outside of that."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     root = folder / "in" / "side" / "store"
-    shutil.copytree(_template(), root)
+    shutil.copytree(template(), root)
     before = os.getcwd()
     (folder / "in" / "side" / "work").mkdir()
     os.chdir(folder / "in" / "side" / "work")
