@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 from artline.errors import RunNotFoundError, UsageError
 from artline.runs import current
@@ -73,7 +73,7 @@ def attach(attach_id: str | None = None, run_id: str | None = None, *, run: Run 
         raise RunNotFoundError(f"attach: no run '{path}' is in progress here. Pass entity/project/run_id")
     from artline.runs.init import init
 
-    beside = "create_new" if current.get_run() is not None else None
+    beside: Literal["create_new"] | None = "create_new" if current.get_run() is not None else None
     return init(project=parts[1], entity=parts[0], id=parts[2], mode="shared", reinit=beside)
 
 
