@@ -25,7 +25,8 @@ __all__ = ["Loss", "Report", "check"]
 class Loss:
     """A path of a version that cannot be restored, and why; ``path`` is empty when all of it cannot.
 
-    ``version`` may also name what a run contributed to an open draft, or a run that kept a file.
+    ``version`` may also name what a run contributed to an open draft, or a run that kept a file or whose
+    history is sealed in one.
     """
 
     version: str
@@ -35,13 +36,19 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a check found: the state of the packs, what versions lost by it, and that of the records."""
+    """What a check found: the state of the packs, what versions lost by it, and that of the records.
+
+    ``histories`` counts the files that histories of runs are sealed in; ``strangers`` are such files in the
+    bucket that the catalog does not know, and which nothing removes.
+    """
 
     packs: PackReport
     versions: int
     losses: tuple[Loss, ...]
     records: int = 0
     problems: tuple[str, ...] = ()
+    histories: int = 0
+    strangers: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -58,15 +65,16 @@ def check(
 ) -> Report:
     """Check packs, versions, open drafts and records; with ``full`` every byte is read and hashed again.
 
-    Without it, packs must be there with the right size and footer, and every chunk that a version or a
-    draft needs must be in the index. With ``records`` those are read and compared with the catalog. Nothing
-    is changed.
+    Without it, packs must be there with the right size and footer, every chunk that a version or a draft
+    needs must be in the index, and files that histories are sealed in must be there with their size. With
+    ``records`` those are read and compared with the catalog. Nothing is changed.
     """
     import sqlalchemy as sa
 
     from artline.artifacts.drafts import open_drafts
     from artline.artifacts.run_files import kept_files
     from artline.artifacts.schema import artifact_version
+    from artline.artifacts.sealed_files import check_sealed
     from artline.artifacts.survey import survey_records
     from artline.artifacts.versions import load_versions
     from artline.storage.fsck import check_packs
@@ -90,6 +98,8 @@ def check(
     ]
     for files in kept_files(store.catalog):
         losses += _lost_files(store.content, files, damaged)
+    sealed = check_sealed(store.content, full=full, progress=progress)
+    losses += [Loss(f"run {run}", name, problem) for run, name, problem in sealed.losses]
     problems, counted = store.catalog.check(), 0
     if records:
         try:
@@ -98,7 +108,15 @@ def check(
             problems.append(error.message)
         else:
             counted, problems = survey.records, [*problems, *survey.problems]
-    return Report(packs, len(versions), tuple(losses), counted, tuple(problems))
+    return Report(
+        packs,
+        len(versions),
+        tuple(losses),
+        counted,
+        tuple(problems),
+        sealed.files,
+        tuple(sealed.strangers),
+    )
 
 
 def _lost_files(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from artline.artifacts.drafts import DraftRecord
     from artline.artifacts.rules import Verdict
+    from artline.artifacts.sealed_files import SealedSweep
     from artline.artifacts.store import ArtifactStore
     from artline.storage.content import ContentStore
     from artline.storage.gc import Collection
@@ -42,11 +43,13 @@ class Retention:
     """What a collection freed, or would free: by version, and in the store as a whole.
 
     ``expired`` are the versions that a retention rule lets go, and those that stay nevertheless; ``drafts``
-    are the distributed drafts that are given up.
+    are the distributed drafts that are given up; ``histories`` is what became of the files that histories of
+    runs are sealed in.
     """
 
     versions: tuple[Freed, ...]
     collection: Collection
+    histories: SealedSweep
     expired: tuple[Verdict, ...] = ()
     drafts: tuple[DraftRecord, ...] = ()
 
@@ -69,6 +72,7 @@ def collect(
     from artline.artifacts.drafts import expire_drafts
     from artline.artifacts.records import checkpoint
     from artline.artifacts.rules import expire
+    from artline.artifacts.sealed_files import sweep_sealed
     from artline.storage.gc import GRACE
     from artline.storage.gc import collect as collect_chunks
 
@@ -96,7 +100,8 @@ def collect(
             freed = _freed(store, deleted, needed)
             collection = collect_chunks(store.content, live, grace=grace, dry_run=False, repack=repack)
             checkpoint(store.content)
-    return Retention(tuple(freed), collection, expired, drafts)
+    histories = sweep_sealed(store.content, grace=grace, dry_run=dry_run)
+    return Retention(tuple(freed), collection, histories, expired, drafts)
 
 
 def live_chunks(

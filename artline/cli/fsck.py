@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 {"ok": bool, "full": bool, "versions": int, "packs": int, "chunks": int, "bytes": bytes, "records": int,
  "problems": [str], "damaged": [{"digest": str, "place": str, "reason": str}], "orphans": [str],
  "losses": [{"version": "entity/project/name:v3", "path": str, "problem": str}], "journals": [str],
+ "histories": int, "strangers": [str],
  "repaired": null | {"packs": int, "chunks": int, "forgotten": int, "artifacts": int, "versions": int,
                      "aliases": int, "rewritten": [str], "quarantined": [str], "unclaimed": [str],
                      "problems": [str]}}
@@ -43,10 +44,11 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
     """Check the store; name each damaged version, file and journal.
 
     Without --full every pack must be there with its size and its index, and every chunk that a version
-    needs must be known. Nothing is changed without --repair, which also rebuilds a catalog that was lost:
-    artifacts with their versions, aliases and history come back, runs and their metrics do not. After it,
-    storing a file whose content was damaged or lost again (art push, or the script that logged it) heals
-    every version that has it.
+    needs must be known. So must the Parquet files that histories of long runs are sealed in be there with
+    their size: one that is damaged or gone comes back from a backup of the bucket only. Nothing is changed
+    without --repair, which also rebuilds a catalog that was lost: artifacts with their versions, aliases and
+    history come back, runs and their metrics do not. After it, storing a file whose content was damaged or
+    lost again (art push, or the script that logged it) heals every version that has it.
     """
     from itertools import groupby
 
@@ -84,6 +86,8 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
                 "orphans": packs.orphans,
                 "losses": report.losses,
                 "journals": journals,
+                "histories": report.histories,
+                "strangers": report.strangers,
                 "repaired": done
                 and {
                     "packs": done.rebuilt.packs,
@@ -115,11 +119,18 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
         if packs.orphans:
             left = count(len(packs.orphans), "object")
             note(f"{left} left by interrupted writers: harmless, art gc --delete deletes them")
+        if report.strangers:
+            left = count(len(report.strangers), "history file")
+            note(
+                f"{left} below metrics/ of no run of this catalog, but of a lost one or of another store: "
+                "left alone, art fsck --json lists what can be deleted by hand"
+            )
         looked = ", ".join(
             (
                 count(report.versions, "version"),
                 count(packs.packs, "pack"),
                 count(packs.chunks, "chunk"),
+                *([count(report.histories, "history file")] if report.histories else []),
             )
         )
         if ok:

@@ -27,7 +27,8 @@ from artline.errors import UsageError
  "collection": {"dry_run": bool, "packs": int, "live_chunks": int, "live_bytes": bytes,
                 "dead_chunks": int, "dead_bytes": bytes, "condemned": int, "revived": int,
                 "deleted": int, "freed_bytes": bytes, "repacked": int, "orphans": int, "pinned": int,
-                "problems": [str]}}
+                "problems": [str]},
+ "histories": {"condemned": int, "deleted": int, "interrupted": int, "freed_bytes": bytes}}
 """,
 )
 @click.option("--delete", is_flag=True, help="Really condemn and delete.")
@@ -79,7 +80,7 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
             for d in done.drafts
         ]
         told = {"versions": versions, "expired": expired, "drafts": drafts, "collection": found}
-        print_json({"dry_run": not delete, **told})
+        print_json({"dry_run": not delete, **told, "histories": done.histories})
         return
     print_table(
         [
@@ -122,6 +123,16 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
         print(f"{count(found.pinned, 'pack')} kept for a writer whose lease still holds")
     if found.orphans:
         print(f"{count(found.orphans, 'object')} left by interrupted writers {would}deleted")
+    histories = done.histories
+    for amount, what in (
+        (histories.condemned, f"of removed runs {would}condemned"),
+        (histories.deleted - histories.interrupted, f"of removed runs {would}deleted"),
+        (histories.interrupted, f"left by interrupted writers {would}deleted"),
+    ):
+        if amount:
+            print(f"{count(amount, 'history file')} {what}")
+    if histories.deleted:
+        print(f"history files free {size(histories.freed_bytes)}")
     for problem in found.problems:
         print(red(plain(problem)))
     if not delete:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from artline.artifacts.sealed_files import name_run
 from artline.errors import AuthError, StoreUnavailableError
 from artline.runs.charts import Curve, read_curves
 from artline.runs.history import STEP, Metric, list_metrics, read_history, scan_columns, scan_history
@@ -31,7 +32,7 @@ class KeptHistories:
         def content(self) -> ContentStore: ...
 
     def __init__(self) -> None:
-        self._chunks = ChunkFiles(lambda: self.content.bucket)
+        self._chunks = ChunkFiles(lambda: self.content.bucket, lambda name: name_run(self.catalog, name))
 
     def seal(self, runs: Iterable[tuple[str, str, str]] | None = None) -> int:
         """Move long histories into Parquet files in the bucket; return how many files were written.

@@ -12,6 +12,7 @@ from artline.storage.schema import metadata
 
 __all__ = [
     "metric_chunk",
+    "metric_file",
     "metric_group",
     "metric_key",
     "run",
@@ -187,6 +188,23 @@ metric_chunk = sa.Table(
     sa.Column("location", sa.Text),
     sa.Column("payload", sa.LargeBinary),
     sa.UniqueConstraint("metric_group_id", "level", "ordinal", "seq", name="uq_metric_chunk_place"),
+)
+
+# A file has its row before it enters the bucket, and keeps it when its group goes: so the collector knows
+# what it may remove.
+metric_file = sa.Table(
+    "metric_file",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("metric_group_id", _Key, sa.ForeignKey("metric_group.id", ondelete="SET NULL")),
+    # Nothing of files that were sealed before it was kept.
+    sa.Column("size", sa.BigInteger),
+    # A FileState.
+    sa.Column("state", sa.SmallInteger, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("condemned_at", sa.Double),
+    sa.Index("ix_metric_file_group", "metric_group_id"),
+    sqlite_with_rowid=False,
 )
 
 run_console = sa.Table(

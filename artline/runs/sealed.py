@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -20,7 +21,15 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from artline.artifacts.schema import project as project_table
-from artline.errors import IntegrityError, MissingExtraError
+from artline.artifacts.sealed_files import FOLDER, FileState
+from artline.errors import (
+    ArtlineError,
+    AuthError,
+    IntegrityError,
+    MissingExtraError,
+    NotFoundError,
+    StoreFullError,
+)
 from artline.runs.blocks import RowBlock
 from artline.runs.chunks import chunk_capacity
 from artline.runs.columns import (
@@ -34,8 +43,8 @@ from artline.runs.columns import (
     decode_orders,
     decode_steps,
 )
-from artline.runs.schema import metric_chunk, metric_group, metric_key, run, run_writer
-from artline.storage.bucket import LocalBucket
+from artline.runs.schema import metric_chunk, metric_file, metric_group, metric_key, run, run_writer
+from artline.storage.bucket import LocalBucket, storage_error
 
 if TYPE_CHECKING:
     from artline.storage.bucket import Bucket
@@ -84,11 +93,13 @@ class StoredAxis:
 class ChunkFiles:
     """Reads chunks of rows, from their payloads or from Parquet files. Thread-safe.
 
-    ``open_bucket`` is called when the first sealed chunk is met.
+    ``open_bucket`` is called when the first sealed chunk is met, ``name_run`` to tell whose a file is that
+    cannot be read.
     """
 
-    def __init__(self, open_bucket: Callable[[], Bucket]) -> None:
+    def __init__(self, open_bucket: Callable[[], Bucket], name_run: Callable[[str], str]) -> None:
         self._open_bucket = open_bucket
+        self._name_run = name_run
         self._bucket: Bucket | None = None
         self._files: OrderedDict[str, Any] = OrderedDict()
         self._columns: OrderedDict[tuple[str, int, int], Sequence[Any]] = OrderedDict()
@@ -109,8 +120,8 @@ class ChunkFiles:
 
         Without ``times`` and ``orders`` these need not be read.
 
-        Raises IntegrityError for damage, NotFoundError for a file that is gone, MissingExtraError where a
-        sealed chunk is met without pyarrow.
+        Raises IntegrityError for damage and for a file that is gone, MissingExtraError where a sealed chunk
+        is met without pyarrow.
         """
         location = parts[0][1]
         if location is not None:
@@ -134,15 +145,32 @@ class ChunkFiles:
         try:
             with self._lock:
                 found = self._read_columns(name, group, wanted)
-        except (OSError, ValueError, IndexError) as error:
-            raise IntegrityError(
-                f"the sealed metrics {name} in {self.bucket.url} cannot be read: {error}. Restore the file "
-                "from a backup"
-            ) from error
+        except (NotFoundError, FileNotFoundError) as error:
+            raise self._lost(name, "it is missing") from error
+        except ArtlineError:
+            raise
+        except OSError as error:
+            if error.errno:
+                raise storage_error(error, name, self.bucket.url) from error
+            raise self._lost(name, str(error)) from error
+        except Exception as error:  # whatever Arrow makes of bytes that are no Parquet any more
+            raise self._lost(name, str(error) or type(error).__name__) from error
         parts = {at: column[first : first + count] for at, column in found.items()}
         if any(len(column) != count for column in parts.values()):
-            raise IntegrityError(f"the sealed metrics {name} have fewer rows than {location} names")
+            raise self._lost(name, f"it has fewer rows than {location} names")
         return StoredAxis(parts[0], parts.get(1, ()), parts.get(2, ())), [parts[at] for at in places]
+
+    def _lost(self, name: str, why: str) -> IntegrityError:
+        with self._lock:
+            file = self._files.pop(name, None)  # it may be restored
+            if file is not None:
+                file.close()
+        run = self._name_run(name)
+        return IntegrityError(
+            f"the history of run {run or '(unknown)'} cannot be read: the sealed file {name} in "
+            f"{self.bucket.url}: {why}. Restore it from a backup of the bucket; art fsck --full names what "
+            "else is damaged"
+        )
 
     def _read_columns(self, name: str, group: int, wanted: Sequence[int]) -> dict[int, Sequence[Any]]:
         """Return columns of a row group, and keep them for the next chunk."""
@@ -169,7 +197,9 @@ class ChunkFiles:
         found = self._files.get(name)
         if found is None:
             parquet = _parquet("reading metrics that are sealed as Parquet")
-            found = self._files[name] = parquet.ParquetFile(self._source(name), pre_buffer=False)
+            found = self._files[name] = parquet.ParquetFile(
+                self._source(name), pre_buffer=False, page_checksum_verification=True
+            )
             if len(self._files) > _OPEN_FILES:
                 self._files.popitem(last=False)[1].close()
         self._files.move_to_end(name)
@@ -218,8 +248,8 @@ def seal_chunks(
     """Move full chunks of large groups into Parquet files; return how many files were written.
 
     ``runs`` names runs by entity, project and id; by default all. Nothing happens without pyarrow.
-    Idempotent, safe to kill and beside other processes: a file is named by what it holds, and the catalog
-    turns to it in one transaction. Raises what the bucket raises.
+    Idempotent, safe to kill and beside other processes: a file has a row before it is put, and the catalog
+    turns to it in one transaction; what is left between the two is swept. Raises what the bucket raises.
     """
     due = _find_due(catalog, runs)
     if not due or not _has_pyarrow():
@@ -289,7 +319,7 @@ def _find_due(catalog: Catalog, runs: Iterable[tuple[str, str, str]] | None) -> 
                 "attempt": row.attempt,
             }
             for first in range(row.sealed, raised - several + 1, several):
-                name = f"metrics/{row.name}/{row.run_id}/{row.stream}-{row.id}-{first:06d}"
+                name = f"{FOLDER}{row.name}/{row.run_id}/{row.stream}-{row.id}-{first:06d}"
                 found.append(
                     _Due(
                         row.id,
@@ -322,13 +352,49 @@ def _seal(catalog: Catalog, bucket: Bucket, due: _Due) -> bool:
         return False
     data = _encode(due, list(chunks.values()))
     name = f"{due.name}-{xxh3_64_hexdigest(data)}.parquet"
-    bucket.create(name, data)
     with catalog.write() as conn:
-        sealed = conn.execute(
-            sa.select(metric_group.c.sealed).where(metric_group.c.id == due.id).with_for_update()
-        ).scalar()
-        if sealed != due.first:
+        if not _is_due(conn, due):
             return False
+        conn.execute(
+            sa.insert(metric_file).values(
+                name=name,
+                metric_group_id=due.id,
+                size=len(data),
+                state=FileState.WRITING,
+                created_at=catalog.now(conn),
+            )
+        )
+    try:
+        bucket.create(name, data)
+    except (AuthError, StoreFullError):  # while a bucket that is away may still take it, and keeps the row
+        _drop(catalog, bucket, name)
+        raise
+    if _turn_to(catalog, due, name, chunks):
+        return True
+    _drop(catalog, bucket, name)
+    return False
+
+
+def _is_due(conn: sa.Connection, due: _Due) -> bool:
+    """Tell whether no other process was quicker and the run is there still, until the transaction ends."""
+    query = sa.select(metric_group.c.sealed).where(metric_group.c.id == due.id).with_for_update()
+    found: int | None = conn.execute(query).scalar()
+    return found == due.first
+
+
+def _turn_to(catalog: Catalog, due: _Due, name: str, chunks: Mapping[int, RowBlock]) -> bool:
+    """Let the rows of chunks name a file instead of their payloads; tell whether they were still as found."""
+    table = metric_chunk.c
+    with catalog.write() as conn:
+        if not _is_due(conn, due):
+            return False
+        kept = conn.execute(
+            sa.update(metric_file)
+            .where(metric_file.c.name == name, metric_file.c.state == FileState.WRITING)
+            .values(state=FileState.KEPT)
+        )
+        if not kept.rowcount:
+            return False  # a collector took it for a dead process's
         first = count = 0
         for number, (seq, chunk) in enumerate(chunks.items()):
             group, place = divmod(number, _GROUP_CHUNKS)
@@ -343,6 +409,13 @@ def _seal(catalog: Catalog, bucket: Bucket, due: _Due) -> bool:
     return True
 
 
+def _drop(catalog: Catalog, bucket: Bucket, name: str) -> None:
+    """Remove a file that no row of a chunk names and that never will be named."""
+    bucket.delete(name)
+    with catalog.write() as conn:
+        conn.execute(sa.delete(metric_file).where(metric_file.c.name == name))
+
+
 def _encode(due: _Due, chunks: Sequence[RowBlock]) -> bytes:
     """Return chunks as a Parquet file, some of them to a row group."""
     import pyarrow as pa
@@ -351,7 +424,8 @@ def _encode(due: _Due, chunks: Sequence[RowBlock]) -> bytes:
     types = {FLOAT: pa.float64(), INT: pa.int64(), BOOL: pa.bool_(), JSON: pa.string()}
     kinds = f"{INT}{FLOAT}{INT}{due.kinds}"
     names = [*_AXIS, *due.keys]
-    about = {b"artline": json.dumps({**due.about, "kinds": due.kinds}).encode()}
+    # With the random id no two files are named alike: a late delete never meets a new file.
+    about = {b"artline": json.dumps({**due.about, "kinds": due.kinds, "id": uuid.uuid4().hex}).encode()}
     schema = pa.schema(
         [pa.field(name, types[kind], nullable=False) for name, kind in zip(names, kinds, strict=True)], about
     )
@@ -370,6 +444,7 @@ def _encode(due: _Due, chunks: Sequence[RowBlock]) -> bytes:
             name: encodings[kind] for name, kind in zip(names, kinds, strict=True) if kind in encodings
         },
         data_page_size=2 << 20,
+        write_page_checksum=True,
         **options,
     ) as writer:
         for at in range(0, len(chunks), _GROUP_CHUNKS):

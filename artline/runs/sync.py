@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+from artline.artifacts.sealed_files import name_run
 from artline.errors import NotFoundError
 from artline.runs.ingest import Ingestion, JournalDamage
 from artline.runs.notices import warn
@@ -96,7 +97,8 @@ def _copy_catalog(source: Path, store: RunStore) -> Transfer:
         return Transfer((), ())
     catalog = Catalog.open(str(file), lock_timeout=store.settings.lock_timeout)
     try:
-        done = copy_runs(catalog, store.catalog, ChunkFiles(lambda: LocalBucket(source / "bucket")))
+        files = ChunkFiles(lambda: LocalBucket(source / "bucket"), lambda name: name_run(catalog, name))
+        done = copy_runs(catalog, store.catalog, files)
     finally:
         catalog.close()
     other = RunStore.open(Settings(root=source, lock_timeout=store.settings.lock_timeout))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rundata import Writer
 
-from artline.errors import IntegrityError, NotFoundError, UsageError
+from artline.errors import IntegrityError, UsageError
 from artline.runs import chunks, sealed
 from artline.runs.api import Api
 from artline.runs.charts import Curve
@@ -207,6 +207,6 @@ def test_a_sealed_file_that_is_gone_or_damaged_is_named(local: RunStore, store_r
         local.history(local.get("p", "r1"))
     file.unlink()
     again = Api(Settings(root=store_root))
-    with pytest.raises(NotFoundError, match=file.name):
+    with pytest.raises(IntegrityError, match=rf"run local/p/r1 .*{file.name}"):
         again.run("p/r1").history()
     assert sum(chart(local, buckets=5).count) == 3000

@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0012_alerts');
+INSERT INTO "alembic_version" VALUES('0013_metric_files');
 CREATE TABLE artifact (
     id INTEGER NOT NULL,
     project_id INTEGER NOT NULL,
@@ -182,6 +182,19 @@ CREATE TABLE metric_chunk (
     CONSTRAINT fk_metric_chunk_metric_group_id_metric_group FOREIGN KEY(metric_group_id) REFERENCES metric_group (id) ON DELETE CASCADE,
     CONSTRAINT uq_metric_chunk_place UNIQUE (metric_group_id, level, ordinal, seq)
 );
+CREATE TABLE metric_file (
+    name TEXT NOT NULL,
+    metric_group_id INTEGER,
+    size BIGINT,
+    state SMALLINT NOT NULL,
+    created_at DOUBLE NOT NULL,
+    condemned_at DOUBLE,
+    CONSTRAINT pk_metric_file PRIMARY KEY (name),
+    CONSTRAINT fk_metric_file_metric_group_id_metric_group FOREIGN KEY(metric_group_id) REFERENCES metric_group (id) ON DELETE SET NULL
+)
+ WITHOUT ROWID
+
+;
 CREATE TABLE metric_group (
     id INTEGER NOT NULL,
     run_id INTEGER NOT NULL,
@@ -376,4 +389,5 @@ CREATE INDEX ix_metric_key_lookup ON metric_key (run_id, stream, lookup);
 CREATE INDEX ix_artifact_link_source_id ON artifact_link (source_id);
 CREATE INDEX ix_run_rewind_run ON run_rewind (run_id);
 CREATE INDEX ix_run_alert_run ON run_alert (run_id, at);
+CREATE INDEX ix_metric_file_group ON metric_file (metric_group_id);
 DELETE FROM "sqlite_sequence";
