@@ -38,8 +38,9 @@ class Loss:
 class Report:
     """What a check found: the state of the packs, what versions lost by it, and that of the records.
 
-    ``histories`` counts the files that histories of runs are sealed in; ``strangers`` are such files in the
-    bucket that the catalog does not know, and which nothing removes.
+    ``histories`` counts the files that histories of runs are sealed in, which have ``history_bytes``, and
+    ``lost_histories`` those of them that are among the losses; ``strangers`` are such files in the bucket that the catalog does not know, and which
+    nothing removes.
     """
 
     packs: PackReport
@@ -48,7 +49,14 @@ class Report:
     records: int = 0
     problems: tuple[str, ...] = ()
     histories: int = 0
+    history_bytes: int = 0
+    lost_histories: int = 0
     strangers: tuple[str, ...] = ()
+
+    @property
+    def reparable(self) -> bool:
+        """Tell whether something is damaged that a repair deals with: all but lost histories."""
+        return not self.packs.clean or len(self.losses) > self.lost_histories or bool(self.problems)
 
     @property
     def ok(self) -> bool:
@@ -115,6 +123,8 @@ def check(
         counted,
         tuple(problems),
         sealed.files,
+        sealed.bytes,
+        len(sealed.losses),
         tuple(sealed.strangers),
     )
 

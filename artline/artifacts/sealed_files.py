@@ -27,6 +27,7 @@ __all__ = ["FOLDER", "FileState", "SealedReport", "SealedSweep", "check_sealed",
 
 FOLDER = "metrics/"
 _BATCH = 200
+_REMEDY = "Restore it from a backup of the bucket"
 _NAMED = 8  # keys that are named of a file; of more, their number is
 
 
@@ -113,7 +114,8 @@ def check_sealed(
                 run = name_run(content.catalog, row.name)
                 if run:  # else it was removed meanwhile
                     keys = _name_keys(content.catalog, row.metric_group_id)
-                    report.losses.append((run, row.name, f"{problem}: rows of {keys} cannot be read"))
+                    told = f"{problem}: rows of {keys} cannot be read. {_REMEDY}"
+                    report.losses.append((run, row.name, told))
     report.strangers = sorted(filter(content.bucket.exists, objects))  # lists of some buckets are late
     return report
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 {"ok": bool, "full": bool, "versions": int, "packs": int, "chunks": int, "bytes": bytes, "records": int,
  "problems": [str], "damaged": [{"digest": str, "place": str, "reason": str}], "orphans": [str],
  "losses": [{"version": "entity/project/name:v3", "path": str, "problem": str}], "journals": [str],
- "histories": int, "strangers": [str],
+ "histories": int, "history_bytes": bytes, "strangers": [str],
  "repaired": null | {"packs": int, "chunks": int, "forgotten": int, "artifacts": int, "versions": int,
                      "aliases": int, "rewritten": [str], "quarantined": [str], "unclaimed": [str],
                      "problems": [str]}}
@@ -87,6 +87,7 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
                 "losses": report.losses,
                 "journals": journals,
                 "histories": report.histories,
+                "history_bytes": report.history_bytes,
                 "strangers": report.strangers,
                 "repaired": done
                 and {
@@ -134,9 +135,13 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
             )
         )
         if ok:
-            print(f"sound: {looked}, {size(packs.bytes)}{' read again' if full else ''}")
+            print(
+                f"sound: {looked}, {size(packs.bytes + report.history_bytes)}{' read again' if full else ''}"
+            )
         else:
-            remedy = "" if done is not None else ". Run: art fsck --repair, then store again what is named"
+            remedy = ""
+            if done is None and report.reparable:
+                remedy = ". Run: art fsck --repair, then store again what is named"
             note(f"error: the store is damaged ({looked} checked){remedy}")
     if not ok:
         raise click.exceptions.Exit(4)

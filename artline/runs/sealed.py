@@ -168,7 +168,7 @@ class ChunkFiles:
         run = self._name_run(name)
         return IntegrityError(
             f"the history of run {run or '(unknown)'} cannot be read: the sealed file {name} in "
-            f"{self.bucket.url}: {why}. Restore it from a backup of the bucket; art fsck --full names what "
+            f"{self.bucket.url}: {why.rstrip('.')}. Restore it from a backup of the bucket; art fsck --full names what "
             "else is damaged"
         )
 

@@ -139,6 +139,8 @@ def test_the_command_names_run_file_and_keys(local: RunStore, store_root: Path) 
     assert "run local/p/r1" in line
     assert "checksum" in line
     assert "loss, acc" in line
+    assert "from a backup of the bucket" in line
+    assert "--repair" not in done.output  # that would not help
     told = json.loads(CliRunner().invoke(art, ["fsck", "--full", "--json"]).stdout)
     assert [loss["version"] for loss in told["losses"]] == ["run local/p/r1"]
     file.unlink()
@@ -354,8 +356,9 @@ def test_a_rebuilt_catalog_leaves_sealed_files_alone(store_root: Path) -> None:
         age(again, 8 * 86_400)
         assert sweep(again) == SealedSweep()
     assert files(store_root, "r1") == before
-    found = duckdb.sql(f"SELECT count(*), max(acc) FROM '{store_root}/bucket/metrics/p/r1/history-*.parquet'")
-    count, most = found.fetchall()[0]
+    query = f"SELECT count(*), max(acc) FROM '{store_root}/bucket/metrics/p/r1/history-*.parquet'"
+    with duckdb.connect() as connection:
+        [(count, most)] = connection.execute(query).fetchall()
     assert count == most + 1 > 500
     assert "left alone" in CliRunner().invoke(art, ["fsck"]).stderr
     again.close()
