@@ -38,9 +38,9 @@ class Loss:
 class Report:
     """What a check found: the state of the packs, what versions lost by it, and that of the records.
 
-    ``histories`` counts the files that histories of runs are sealed in, which have ``history_bytes``, and
-    ``lost_histories`` those of them that are among the losses; ``strangers`` are such files in the bucket that the catalog does not know, and which
-    nothing removes.
+    ``histories`` counts the files that histories of runs are sealed in, of ``history_bytes`` in all, and
+    ``lost_histories`` those of them that are among the losses; ``strangers`` are such files in the bucket
+    that the catalog does not know, and which nothing removes.
     """
 
     packs: PackReport

@@ -168,8 +168,8 @@ class ChunkFiles:
         run = self._name_run(name)
         return IntegrityError(
             f"the history of run {run or '(unknown)'} cannot be read: the sealed file {name} in "
-            f"{self.bucket.url}: {why.rstrip('.')}. Restore it from a backup of the bucket; art fsck --full names what "
-            "else is damaged"
+            f"{self.bucket.url}: {why.rstrip('.')}. Restore it from a backup of the bucket; art fsck --full "
+            "names what else is damaged"
         )
 
     def _read_columns(self, name: str, group: int, wanted: Sequence[int]) -> dict[int, Sequence[Any]]:
