@@ -1,6 +1,6 @@
 # Every target sets up .venv by itself. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clouds test-integrations soak lint format bench bench-docs bench-peers lock clean
+.PHONY: help demo server-demo test test-clouds test-integrations soak lint format bench bench-docs bench-peers lock clean
 
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -12,6 +12,11 @@ help: ## list the targets
 demo: ## version, clean, train, promote, trace and pull back a real data set (examples/digits.py)
 	@tools/environment demo
 	@.venv/bin/python examples/digits.py
+
+server-demo: ## the same through two replicas of a server, over PostgreSQL and S3
+	@tools/packages test
+	@tools/environment dev
+	@PYTHONPATH=tests .venv/bin/python -m serverdemo
 
 test: ## run every test, in parallel, with coverage
 	@tools/packages test

@@ -311,8 +311,7 @@ def report_storage() -> None:
         for version in api.artifacts(kind, f"{PROJECT}/{name}")
     ]
     logical = sum(version.size for version in versions)
-    bucket = Path(os.environ["ART_HOME"]) / "bucket"
-    stored = sum(file.stat().st_size for file in bucket.rglob("*") if file.is_file())
+    stored = api.store.artifacts.content.usage().stored_bytes
     print(
         f"{len(versions)} versions hold {logical / 1024:,.0f} KiB; the store keeps them in "
         f"{stored / 1024:,.0f} KiB, {1 - stored / logical:.0%} less, since equal content is kept once"

@@ -43,6 +43,8 @@ def status(as_json: bool) -> None:
         root=str(settings.root), catalog=redacted_url(settings.catalog), bucket=redacted_url(settings.bucket)
     )
     catalog, bucket = redacted_url(settings.catalog_url), redacted_url(settings.bucket_url)
+    if settings.server:
+        catalog = bucket = settings.server
     figures = survey(settings)
     waiting = waiting_journals(settings)
     if as_json:
@@ -72,7 +74,7 @@ def status(as_json: bool) -> None:
         {
             "artline": __version__,
             "store": f"{figures.id} ({figures.digest})",
-            "catalog": f"{catalog} (schema {figures.schema})",
+            "catalog": f"{catalog} (schema {figures.schema})" if figures.schema else catalog,
             "bucket": f"{bucket} ({count(figures.packs, 'pack')}, {count(figures.chunks, 'chunk')})",
             "holds": ", ".join(
                 (

@@ -46,7 +46,7 @@ class Waiting:
 
 def store_exists(settings: Settings) -> bool:
     """Tell whether there is a store; one that is not a folder of this machine is taken to exist."""
-    return "://" in settings.catalog_url or Path(settings.catalog_url).exists()
+    return bool(settings.server) or "://" in settings.catalog_url or Path(settings.catalog_url).exists()
 
 
 def survey(settings: Settings) -> Figures | None:
