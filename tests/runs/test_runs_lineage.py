@@ -59,7 +59,7 @@ def test_artifacts_of_a_project(api: Api) -> None:
 def test_the_credentials_of_a_pushed_url_are_not_kept(
     store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Artifact, "add_reference", lambda draft, url: None)
+    monkeypatch.setattr(Artifact, "add_reference", lambda draft, url, **options: None)
     pushed = push(
         load_settings(project="p", quiet=True), "https://me:secret@host/data.csv", "data", "dataset"
     )
