@@ -76,7 +76,7 @@ class Keeper(Companion):
                 if left <= 0:
                     return None
                 self._push()
-                if select.select([self._output], [], [], min(left, 0.2))[0]:
+                if _readable(self._output, min(left, 0.2)):
                     data = os.read(self._output, 65536)
                     if not data:
                         self.problem = "the process that keeps files ended"
@@ -147,6 +147,13 @@ class Keeper(Companion):
         os.set_blocking(self._input, False)
         self._theirs = (read, write)
         return self._theirs
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    """Wait until there is something to read, or the other side has gone; any descriptor will do."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +318,7 @@ class _Lines:
         deadline = time.monotonic() + timeout
         while b"\n" not in self._rest and not self.ended:
             left = max(0.0, deadline - time.monotonic())
-            if not select.select([self._fd], [], [], left)[0]:
+            if not _readable(self._fd, left):
                 return None
             data = os.read(self._fd, 65536)
             self._rest += data

@@ -319,7 +319,10 @@ class Run(RunAlerts, RunArtifacts, RunModels, RunNames, RunPickling, RunSaving, 
             )
         self._ending_thread = 0
         for action in self._when_finished:
-            action(state)
+            try:
+                action(state)
+            except Exception as error:  # noqa: BLE001  # the run is safe; nothing after it ends a program
+                notices.warn(f"run {self.id}: after its end: {type(error).__name__}: {error}")
         if impatience is not None:
             raise impatience
 

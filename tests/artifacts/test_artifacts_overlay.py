@@ -226,7 +226,7 @@ def test_every_spelling_that_folds_alike_is_found(name: str, chance: random.Rand
     forms = {name, name.upper(), name.lower(), name.swapcase(), name.title(), fold(name)}
     forms |= {unicodedata.normalize(form, text) for form in ("NFC", "NFD") for text in list(forms)}
     forms |= {"".join(chance.choice([c, c.upper(), c.casefold()]) for c in name)}
-    alike = {form for form in forms if fold(form) == fold(name)}
+    alike = {form for form in forms if form and fold(form) == fold(name)}
     present = [f"d/{form}" for form in forms] + ["d/other"]
     found = other_spellings("d/", name, lambda text: any(path.startswith(text) for path in present))
     whole = {text.removeprefix("d/") for text in found}

@@ -27,7 +27,7 @@ IDS = [f"{route.method} {route.path}" for route in ROUTES]
 
 
 def address(server: ArtlineServer, route: Route, team: str) -> str:
-    given = {"team": team, "version": "1", "pack": "0" * 32, "lease": "0" * 32}
+    given = {"team": team, "version": "1", "key": "1", "pack": "0" * 32, "lease": "0" * 32}
     path = re.sub(r"{(\w+)(:\w+)?}", lambda found: given.get(found[1], "x"), route.path)
     return f"{server.url}/api/v1{path}"
 
