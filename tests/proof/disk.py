@@ -21,6 +21,8 @@ CALLS = (
     "unlink,unlinkat,mkdir,mkdirat,rmdir,symlink,symlinkat,fsync,fdatasync,ftruncate,truncate,fallocate,"
     "copy_file_range,sendfile"
 )
+SYNCS = ("fsync", "fdatasync")
+BEGUN = "sync begun"
 SECTOR = 512
 _LINE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+)")
 _PART = re.compile(r"(\d+) +(.*?) *<unfinished \.\.\.>$")
@@ -31,11 +33,15 @@ _PLACE = re.compile(r"(\d+)<((?:\\x[0-9a-f]{2})*)>")
 
 @dataclass(frozen=True)
 class Call:
-    """A system call that succeeded: its name, arguments as strace writes them, and result."""
+    """A system call that succeeded: its name, arguments as strace writes them, and result.
+
+    A sync is two: ``BEGUN`` comes where it began, the call itself where it ended.
+    """
 
     name: str
     arguments: str
     result: int
+    thread: str = ""
 
     def texts(self) -> list[bytes]:
         return [_bytes(text) for text in _TEXT.findall(self.arguments)]
@@ -65,11 +71,17 @@ def calls(log: Path) -> Iterator[Call]:
             line = line.rstrip("\n")
             if part := _PART.match(line):
                 begun[part[1]] = part[2]
+                name, _, arguments = part[2].partition("(")
+                if name in SYNCS:
+                    yield Call(BEGUN, arguments, 0, part[1])
                 continue
-            if rest := _REST.match(line):
+            rest = _REST.match(line)
+            if rest:
                 line = f"{rest[1]} {begun.pop(rest[1])}{rest[2]}"
             if (whole := _LINE.match(line)) and int(whole[4]) >= 0:
-                yield Call(whole[2], whole[3], int(whole[4]))
+                if whole[2] in SYNCS and not rest:  # nothing came between
+                    yield Call(BEGUN, whole[3], 0, whole[1])
+                yield Call(whole[2], whole[3], int(whole[4]), whole[1])
 
 
 @dataclass
@@ -101,6 +113,7 @@ class Disk:
         self.certain_folders: set[str] = {root}
         self.pending: list[Change] = []
         self.offsets: dict[int, int] = {}
+        self.begun: dict[str, list[object]] = {}  # by thread: what its sync will have made certain at its end
         self.said: list[str] = []  # what the process wrote to its standard output
 
     def apply(self, call: Call) -> bool:
@@ -113,8 +126,11 @@ class Disk:
         if name == "lseek":
             self.offsets[call.place()[0]] = call.result
             return False
-        if name in ("fsync", "fdatasync"):
-            return self._sync(call.place()[1])
+        if name == BEGUN:
+            self.begun[call.thread] = self._uncertain(call.place()[1])
+            return False
+        if name in SYNCS:
+            return self._sync(call.place()[1], self.begun.pop(call.thread, None))
         if name == "ftruncate":
             file = self.now.get(call.place()[1])
             if file is not None:
@@ -212,10 +228,18 @@ class Disk:
         file.pending.append((offset, data))
         return True
 
-    def _sync(self, path: str) -> bool:
+    def _uncertain(self, path: str) -> list[object]:
+        """Return the changes of a file, or of the names in a folder, that a sync makes certain now."""
         if path in self.folders:
-            mine = [change for change in self.pending if change.folder == path]
-            self.pending = [change for change in self.pending if change.folder != path]
+            return [change for change in self.pending if change.folder == path]
+        return list(self.now[path].pending) if path in self.now else []
+
+    def _sync(self, path: str, covered: list[object] | None = None) -> bool:
+        """Make certain what is pending, or of that only what is ``covered``: what came later may be lost."""
+        wanted = {id(change) for change in (self._uncertain(path) if covered is None else covered)}
+        if path in self.folders:
+            mine = [change for change in self.pending if id(change) in wanted]
+            self.pending = [change for change in self.pending if id(change) not in wanted]
             for change in mine:
                 inside = f"{change.folder}/{change.name}"
                 if change.is_folder:
@@ -226,10 +250,12 @@ class Disk:
                     self.certain[inside] = change.file
             return bool(mine)
         file = self.now.get(path)
-        if file is None or not file.pending:
+        if file is None:
             return False
-        file.synced, file.pending = _applied(file.synced, file.pending), []
-        return True
+        sure = [change for change in file.pending if id(change) in wanted]
+        file.synced = _applied(file.synced, sure)
+        file.pending = [change for change in file.pending if id(change) not in wanted]
+        return bool(sure)
 
     def _rename(self, before: str, after: str) -> bool:
         file = self.now[before]

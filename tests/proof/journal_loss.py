@@ -1,4 +1,7 @@
-"""Power failures while runs are logged and taken in: what was synced is there, in order, once."""
+"""Power failures while runs are logged and taken in: what was synced is there, in order, once.
+
+Of what was not synced, the first frames may be there.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import random
 import shutil
 import sys
 from collections.abc import Iterable
+from itertools import accumulate
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from artline.errors import RunNotFoundError
 from artline.runs.journal import read_journal
@@ -45,6 +50,7 @@ def make(folder: Path, seed: int) -> Recording:
 
 def fail(recording: Recording, failures: Iterable[Failure], target: Path) -> None:
     """Cut the power at each of these moments (in order), and check what is left in ``target``."""
+    frames = logged(recording)
     disk, done = recording.disk(), 0
     for number, failure in enumerate(failures):
         for call in recording.calls[done : failure.moment]:
@@ -53,23 +59,53 @@ def fail(recording: Recording, failures: Iterable[Failure], target: Path) -> Non
         place = target / str(number)  # another each time: a process knows the catalogs that it has opened
         disk.leave(place, random.Random(failure.seed), failure.mode)
         try:
-            verify(place, disk)
+            verify(place, disk, frames)
         except Exception as error:
             raise AssertionError(f"{failure}: {disk.said}: {error!r}") from error
         shutil.rmtree(place)
 
 
-def verify(root: Path, disk: Disk) -> None:
-    """Take in what is left, and compare it with what was acknowledged, and with what was synced."""
-    owed: dict[str, int] = {}
+def logged(recording: Recording) -> dict[str, list[set[int]]]:
+    """Return the numbers that each frame of rows holds, in the order of the frames, by run."""
+    disk, journals = recording.disk(), {}
+    for call in recording.calls:
+        disk.apply(call)
+        journals.update((path, file) for path, file in disk.now.items() if path.endswith(".journal"))
+    with TemporaryDirectory() as scratch:
+        return {
+            _run_of(path): read_numbers(_applied(file.synced, file.pending), Path(scratch, "whole"))
+            for path, file in journals.items()
+        }
+
+
+def read_numbers(content: bytes, scratch: Path) -> list[set[int]]:
+    """Return the numbers in each frame of rows of a journal; ``scratch`` is where it is put to read."""
+    scratch.write_bytes(content)
+    found = [
+        set(frame.record.columns[frame.record.keys.index("n")])
+        for frame in read_journal(scratch)
+        if isinstance(frame.record, Rows) and frame.record.stream == "history"
+    ]
+    scratch.unlink()
+    return found
+
+
+def verify(root: Path, disk: Disk, frames: dict[str, list[set[int]]]) -> None:
+    """Take in what is left, and compare it with what was acknowledged, was synced, and was ever logged.
+
+    A frame is there or not, and none is that follows a lost one. It holds rows of one key set, among which
+    rows of others were logged: so numbers may be missing that were not safe, but no other than those of the
+    frames at the end.
+    """
+    owed: dict[str, set[int]] = {}
     ended = set()
     for line in disk.said:
         name, count, what = line.split()
-        owed[name] = int(count)
+        owed[name] = set(range(int(count)))
         if what == "finished":
             ended.add(name)
-    for path, count in _synced(disk, root / "synced").items():
-        owed[path] = max(count, owed.get(path, 0))
+    for name, numbers in _synced(disk, root / "synced").items():
+        owed[name] = owed.get(name, set()) | numbers
     store = RunStore.open(load_settings(root=root))
     try:
         for _ in range(2):
@@ -78,27 +114,29 @@ def verify(root: Path, disk: Disk) -> None:
             try:
                 run = store.get("p", name)
             except RunNotFoundError:
-                assert name not in owed, f"{name} is gone; {owed[name]} rows were safe"
+                assert name not in owed, f"{name} is gone; {len(owed[name])} rows were safe"
                 continue
-            numbers = [row["n"] for row in store.history(run, ["n"])]
-            assert numbers == list(range(len(numbers))), f"{name}: {numbers}"
-            assert len(numbers) >= owed.get(name, 0), f"{name}: {len(numbers)} rows of {owed[name]}"
+            found = [row["n"] for row in store.history(run, ["n"])]
+            assert found == sorted(set(found)), f"{name}: {found} are not in order, or not once"
+            lost = sorted(owed.get(name, set()).difference(found))
+            assert not lost, f"{name}: {lost} were safe, and are lost"
+            possible = accumulate(frames.get(name, []), set.union, initial=set())
+            assert any(numbers == set(found) for numbers in possible), f"{name}: {found} are no first frames"
             assert run.state in ({"finished"} if name in ended else {"finished", "crashed"}), run.state
     finally:
         store.close()
 
 
-def _synced(disk: Disk, scratch: Path) -> dict[str, int]:
-    """Return how many rows the synced part of each journal holds whose name is certain too."""
+def _synced(disk: Disk, scratch: Path) -> dict[str, set[int]]:
+    """Return the numbers that the synced part of each journal holds whose name is certain too."""
     found = {}
     for path, file in disk.certain.items():
-        folder, _, name = path.rpartition("/")
+        folder = path.rpartition("/")[0]
         places = disk.certain_folders
-        if name.endswith(".journal") and file.synced and folder in places and disk._reached(folder, places):
-            scratch.write_bytes(file.synced)
-            rows = [frame.record for frame in read_journal(scratch)]
-            found[folder.rpartition("/")[2]] = sum(
-                len(rows.steps) for rows in rows if isinstance(rows, Rows) and rows.stream == "history"
-            )
-            scratch.unlink()
+        if path.endswith(".journal") and file.synced and folder in places and disk._reached(folder, places):
+            found[_run_of(path)] = set[int]().union(*read_numbers(file.synced, scratch))
     return found
+
+
+def _run_of(path: str) -> str:
+    return path.split("/")[-2]

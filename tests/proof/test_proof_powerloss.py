@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proof import powerloss
-from proof.disk import Disk, File
+from proof.disk import BEGUN, Disk, File, calls
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +43,31 @@ def test_the_disk_forgets_what_was_not_synced(tmp_path: Path) -> None:
         disk.leave(tmp_path / "torn", random.Random(seed), "some")
         torn.add((tmp_path / "torn" / "a").read_bytes())
     assert len(torn) > 3
+
+
+def test_a_sync_makes_certain_what_was_written_before_it_began(tmp_path: Path) -> None:
+    place = "5<" + "".join(f"\\x{byte:02x}" for byte in b"/d/a") + ">"
+    lines = [
+        f'1 write({place}, "\\x61", 1) = 1',
+        f"2 fsync({place} <unfinished ...>",
+        f'1 write({place}, "\\x62", 1) = 1',
+        "2 <... fsync resumed>) = 0",
+        f"1 fsync({place}) = 0",
+    ]
+    log = tmp_path / "log"
+    log.write_text("\n".join(lines))
+    disk = Disk("/d")
+    disk._name("/d/a", file := File())
+    disk.offsets[5] = 0
+    seen = []
+    for call in calls(log):
+        disk.apply(call)
+        seen.append((call.name, file.synced))
+    assert seen == [
+        ("write", b""),
+        (BEGUN, b""),
+        ("write", b""),
+        ("fsync", b"a"),
+        (BEGUN, b"a"),
+        ("fsync", b"ab"),
+    ]
