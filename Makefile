@@ -30,6 +30,7 @@ test-clouds: ## references to Google Cloud Storage and Azure, against servers fo
 	.venv-clouds/bin/python -m pytest -p no:cacheprovider tests/clouds $(PYTEST_ARGS)
 
 test-integrations: ## real fits with torch, Lightning, Keras, transformers and others, and what is read back
+	@tools/packages integrations
 	@tools/environment dev
 	@tools/integrations
 	.venv-integrations/bin/python -m pytest -p no:cacheprovider tests/integrations $(PYTEST_ARGS)
