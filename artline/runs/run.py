@@ -274,11 +274,25 @@ class Run(RunAlerts, RunArtifacts, RunModels, RunNames, RunPickling, RunSaving, 
         """End the run, as failed with an ``exit_code`` other than 0. Idempotent.
 
         Everything is on disk when this returns. It returns after about ``timeout`` seconds (60) in any
-        case, and says so where the disk did not take everything by then. Raises UsageError for a timeout
-        that is no positive number.
+        case, and says so where the disk did not take everything by then. With 0 it returns at once: the run
+        ends in the background, and the program does not exit before. Raises UsageError for a timeout that is
+        negative or no number.
         """
         code = _exit_code(exit_code)
-        self.end("failed" if code else "finished", code, quiet, _patience(timeout))
+        state = "failed" if code else "finished"
+        patience = _patience(timeout)
+        if patience == 0 and self._pid == os.getpid() and self._state == "running":
+            ending = threading.Thread(
+                target=self.end, args=(state, code, quiet), name="artline-ending", daemon=False
+            )
+            try:
+                ending.start()
+            except RuntimeError:  # the program is exiting already
+                patience = FINISH_TIMEOUT
+            else:
+                current.leave(self)
+                return
+        self.end(state, code, quiet, patience)
 
     def mark_preempting(self) -> None:
         """Record, on disk before this returns, that the machine is about to be taken away."""
@@ -436,9 +450,9 @@ def _patience(given: Any) -> float:
     try:
         found = float(given)
     except (TypeError, ValueError):
-        found = 0.0
-    if not 0 < found < float("inf"):
-        raise UsageError(f"finish: timeout must be a positive number of seconds, not {given!r}")
+        found = -1.0
+    if not 0 <= found < float("inf"):
+        raise UsageError(f"finish: timeout must be a number of seconds, at least 0, not {given!r}")
     return found
 
 

@@ -39,7 +39,7 @@ def test_a_finish_with_a_timeout_returns(store_root: Path, capsys: pytest.Captur
     import threading
 
     run = art.init("p", settings=QUIET)
-    for wrong in (0, -1, float("nan"), "soon"):
+    for wrong in (-1, float("nan"), "soon"):
         with pytest.raises(UsageError, match="timeout"):
             run.finish(timeout=wrong)  # type: ignore[arg-type]  # wrong on purpose
     release = threading.Event()
@@ -56,6 +56,22 @@ def test_a_finish_with_a_timeout_returns(store_root: Path, capsys: pytest.Captur
     assert "hangs" in capsys.readouterr().err
     release.set()
     run._recorder._thread.join(60)
+
+
+def test_a_finish_that_does_not_wait_loses_nothing(store_root: Path) -> None:
+    run_script(
+        """
+        run = art.init(project="p", id="r", settings={"quiet": True, "console": False})
+        for n in range(1000):
+            run.log({"a": n})
+        run.log({"image": art.Image([[0, 255]])})
+        run.finish(exit_code=3, timeout=0)
+        assert art.run is None
+        """
+    )
+    found = art.Api().run("p/r")
+    assert (found.state, found.exit_code, found.summary["a"]) == ("failed", 3, 999)
+    assert found.summary["image"]["path"]
 
 
 def test_being_preempted_is_on_disk_at_once(store_root: Path) -> None:
