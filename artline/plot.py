@@ -7,7 +7,7 @@ for wandb's sake and changes nothing: a plot's table is never shown by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from artline.artifacts.media.plot import Plot
@@ -21,12 +21,24 @@ __all__ = [
     "histogram",
     "line",
     "line_series",
+    "plot_table",
     "pr_curve",
     "roc_curve",
     "scatter",
 ]
 
 CURVE_POINTS = 1000  # points of one curve
+
+# wandb's own charts, by name without owner and version: the form, and its part for each of their fields.
+_CHARTS: dict[str, tuple[str, dict[str, str]]] = {
+    "line": ("line", {"x": "x", "y": "y", "stroke": "series"}),
+    "area-under-curve": ("line", {"x": "x", "y": "y", "class": "series"}),
+    "lineseries": ("line", {"step": "x", "lineVal": "y", "lineKey": "series"}),
+    "scatter": ("scatter", {"x": "x", "y": "y"}),
+    "bar": ("bar", {"label": "label", "value": "value"}),
+    "histogram": ("histogram", {"value": "value"}),
+    "confusion_matrix": ("heatmap", {"Predicted": "x", "Actual": "y", "nPredictions": "value"}),
+}
 
 
 def line(
@@ -189,6 +201,38 @@ def confusion_matrix(
     }
     fields = {"x": "Predicted", "y": "Actual", "value": "nPredictions"}
     return Plot("heatmap", columns, fields, title)
+
+
+def plot_table(
+    vega_spec_name: str,
+    data_table: Any,
+    fields: Mapping[str, str],
+    string_fields: Mapping[str, str] | None = None,
+    split_table: bool = False,
+) -> Plot | Table:
+    """Draw columns of a table as one of wandb's own charts (``wandb/line/v0``, …).
+
+    ``fields`` tells which column is which of the chart's fields; ``string_fields`` has ``title``,
+    ``x-axis-title`` and ``y-axis-title``. For a chart of any other name, whose drawing is known to a server
+    only, the table itself is returned, with a warning. Errors as of ``line``.
+    """
+    table = data_table if isinstance(data_table, Table) else Table(dataframe=data_table)
+    words = str(vega_spec_name).split("/")
+    chart = _CHARTS.get(words[1]) if len(words) == 3 and words[0] == "wandb" else None
+    parts = (
+        {chart[1][field]: column for field, column in fields.items() if field in chart[1]} if chart else {}
+    )
+    if chart is None or not parts:
+        from artline.runs.notices import warn
+
+        warn(f"plot_table: chart '{vega_spec_name}' is not known. Its table is logged instead")
+        return table
+    texts = string_fields or {}
+    names = {part: texts[f"{part}-axis-title"] for part in ("x", "y") if texts.get(f"{part}-axis-title")}
+    columns = {name: table.get_column(name) for name in dict.fromkeys(parts.values())}
+    return Plot(
+        chart[0], columns, parts, texts.get("title", ""), {k: v for k, v in names.items() if k in parts}
+    )
 
 
 def _of_table(form: str, table: Any, fields: dict[str, str], title: str) -> Plot:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from artline.runs.definitions import Definition
     from artline.runs.run import Run
     from artline.runs.run_alerts import AlertLevel
+    from artline.runs.sources import Chooses
     from artline.runs.summary import Summary
     from artline.runs.watch import Watched
 
@@ -33,9 +34,11 @@ __all__ = [
     "finish_artifact",
     "get_run",
     "leave",
+    "link_artifact",
     "link_model",
     "log",
     "log_artifact",
+    "log_code",
     "log_model",
     "mark_preempting",
     "open_runs",
@@ -190,6 +193,21 @@ def log_model(
 def use_model(name: str) -> str:
     """Fetch a model and record it as an input of the run in progress; see Run.use_model."""
     return _require("use_model").use_model(name)
+
+
+def link_artifact(artifact: Artifact, target_path: str, aliases: Sequence[str] | None = None) -> Artifact:
+    """Make a version one of a collection's, too; see Run.link_artifact."""
+    return _require("link_artifact").link_artifact(artifact, target_path, aliases)
+
+
+def log_code(
+    root: str | os.PathLike[str] | None = ".",
+    name: str | None = None,
+    include_fn: Chooses | None = None,
+    exclude_fn: Chooses | None = None,
+) -> Artifact | None:
+    """Commit the code below a folder as an artifact of the run in progress; see Run.log_code."""
+    return _require("log_code").log_code(root, name, include_fn, exclude_fn)
 
 
 def link_model(

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from artline.artifacts.refs import MAX_NAME
 from artline.compat.wandb.preferences import Settings, from_environment, translate
+from artline.compat.wandb.spelling import nameable
 from artline.runs.init import init as begin
 from artline.runs.names import new_id
 from artline.runs.notices import say, warn
 from artline.runs.run import Run
 
 __all__ = ["init"]
-
-_UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def init(
@@ -52,7 +49,8 @@ def init(
     """Begin a run with wandb's arguments, ``wandb.Settings`` and ``WANDB_*`` variables; return it.
 
     An argument wins over a setting, a setting over a variable, and ``ART_*`` variables over wandb's. A
-    project, entity or id that Artline's naming rule forbids is spelled with dashes. With ``dir`` the run's
+    project, entity or id that Artline's naming rule forbids is spelled with dashes, and with a short digest
+    where that alone would merge names. With ``dir`` the run's
     files lie under ``<dir>/wandb/``, as wandb's do. ``force`` and ``anonymous`` have no effect (there is no
     login); ``monitor_gym`` and ``magic`` are not there and say so. Raises what ``artline.init`` raises.
     """
@@ -104,8 +102,8 @@ def init(
 
 
 def _nameable(what: str, text: str) -> str:
-    """Return a name that keeps to Artline's rule, as close to the given one as can be."""
-    spelled = _UNNAMEABLE.sub("-", text).lstrip("-.")[:MAX_NAME] or "unnamed"
+    """Return a name that keeps to Artline's rule, and say so when it is another one."""
+    spelled = nameable(text)
     if spelled != text:
         say(f"init: {what} '{text}' is spelled '{spelled}' here")
     return spelled

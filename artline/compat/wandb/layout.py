@@ -36,7 +36,10 @@ FACE: dict[str, str] = {
     "ensure_configured": f"{_HERE}.session:ensure_configured",
     "init": f"{_HERE}.beginning:init",
     "join": "artline.runs.current:finish",
+    "link_artifact": "artline.runs.current:link_artifact",
+    "log_code": "artline.runs.current:log_code",
     "login": f"{_HERE}.session:login",
+    "plot_table": "artline.plot:plot_table",
     "require": f"{_HERE}.session:require",
     "setup": f"{_HERE}.session:setup",
     "teardown": f"{_HERE}.session:teardown",
@@ -87,7 +90,17 @@ WHOLE = {
 }
 """Modules that Artline has under another name."""
 
-_INTERNAL = ("alias", "beginning", "borrowed", "layout", "preferences", "reading", "session", "terminal")
+_INTERNAL = (
+    "alias",
+    "beginning",
+    "borrowed",
+    "layout",
+    "preferences",
+    "reading",
+    "session",
+    "spelling",
+    "terminal",
+)
 
 _INSTEAD = {
     "agent": "Artline runs no sweeps: run the search yourself (Optuna, a loop) and give its runs one group=",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from artline.compat.wandb import layout
+from artline.compat.wandb.spelling import nameable, path_of
 from artline.errors import ArtifactNotFoundError, NotFoundError
 from artline.runs import api
 from artline.runs.apirun import ApiRun
@@ -131,7 +132,10 @@ class Api(api.Api):
 
         ambient = from_environment()[0]
         chosen = {**ambient, **(overrides or {})}
-        super().__init__(**{name: chosen[name] for name in ("entity", "project") if chosen.get(name)})
+        named: dict[str, Any] = {
+            name: nameable(str(chosen[name])) for name in ("entity", "project") if chosen.get(name)
+        }
+        super().__init__(**named)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(layout.missing(f"wandb.Api.{name}"))
@@ -172,6 +176,10 @@ class Api(api.Api):
         wanted = {tags} if isinstance(tags, str) else set(tags or ())
         return [found for found in super().artifacts(type_name, name) if wanted <= set(found.tags)]
 
+    def artifact(self, name: str, type: str | None = None) -> Artifact:
+        """Return an artifact version; entity and project may be spelled as they were given to ``init``."""
+        return super().artifact(path_of(name, name.strip("/").count("/")), type)
+
     def artifact_exists(self, name: str, type: str | None = None) -> bool:
         """Tell whether there is such a version."""
         try:
@@ -189,13 +197,19 @@ class Api(api.Api):
 
     def project(self, name: str, entity: str | None = None) -> api.ApiProject:
         """Return a project. Raises NotFoundError."""
-        for found in self.projects(entity):
-            if found.name == name:
+        for found in self.projects(nameable(entity) if entity else None):
+            if found.name == nameable(name):
                 return found
         raise NotFoundError(f"there is no project '{name}'. List them: art runs ls --help")
 
     def flush(self) -> None:
         """Do nothing: every read looks anew."""
+
+    def _run_path(self, path: str) -> tuple[str, str, str]:
+        return super()._run_path(path_of(path, 3))
+
+    def _project_pair(self, path: str) -> tuple[str, str]:
+        return super()._project_pair(path_of(path, 2))
 
 
 def _names(keys: Iterable[str] | None) -> list[str] | None:
