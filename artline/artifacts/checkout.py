@@ -260,9 +260,12 @@ class _Checkout:
             if not (os.path.islink(full) and os.readlink(full) == target):
                 if os.path.isdir(full) and not os.path.islink(full):
                     raise _in_the_way(full, "a folder", "a symbolic link")
-                temporary = os.path.join(os.path.dirname(full), f".artline-{secrets.token_hex(8)}")
-                os.symlink(target, temporary)
-                os.replace(temporary, full)
+                try:
+                    os.symlink(target, full)
+                except FileExistsError:
+                    temporary = os.path.join(os.path.dirname(full), f".artline-{secrets.token_hex(8)}")
+                    os.symlink(target, temporary)
+                    os.replace(temporary, full)
         if self.progress is not None:
             self.progress(1, 0)
 
@@ -303,7 +306,12 @@ def _same_file(full: str, row: Row, algorithm: Algorithm) -> bool | None:
 
 
 def _leaves(root: Path) -> Iterator[str]:
-    """Yield the files, links and empty folders below ``root`` by their relative path."""
+    """Yield the files, links and empty folders below ``root`` by their relative path.
+
+    What a checkout that is alive has not finished is left out.
+    """
+    from artline.storage.destination import is_being_written
+
     stack = [""]
     while stack:
         path = stack.pop()
@@ -318,7 +326,7 @@ def _leaves(root: Path) -> Iterator[str]:
             inside = f"{path}/{entry.name}" if path else entry.name
             if entry.is_dir(follow_symlinks=False):
                 stack.append(inside)
-            else:
+            elif not is_being_written(entry.path):
                 yield inside
 
 

@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import threading
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -345,23 +344,46 @@ def open_staged(path: str, mode: int = 0o666) -> int:
     """Create a temporary file and lock it, so that a sweep can tell it from a dead writer's."""
     import fcntl
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # a sweep may hold it, for a moment
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            raise
+        os.close(descriptor)  # swept before it was locked: once more
+
+
+def is_staged(path: str) -> bool:
+    """Tell whether a temporary file is in use: locked by its writer, or given another name by now."""
+    import fcntl
+
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # a sweep may hold it, for a moment
-    except BaseException:
+        descriptor = _open_leftover(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return not os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        return True
+    except OSError:
+        return False
+    finally:
         os.close(descriptor)
-        os.unlink(path)
-        raise
-    return descriptor
 
 
 def _write_all(descriptor: int, data: Buffer) -> None:
     view = memoryview(data)
     while len(view):
         view = view[os.write(descriptor, view) :]
-
-
-_NEW = 5.0  # seconds within which a temporary file may not be locked yet
 
 
 def sweep_staging(folder: str | os.PathLike[str], names: re.Pattern[str] | None = None) -> int:
@@ -381,10 +403,8 @@ def sweep_staging(folder: str | os.PathLike[str], names: re.Pattern[str] | None 
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            status = os.fstat(descriptor)
-            # A new empty one may be about to be locked; one that has another name by now was renamed.
-            unused = status.st_size > 0 or status.st_mtime < time.time() - _NEW
-            if unused and os.path.samestat(status, os.stat(entry.path)):
+            # One that has another name by now was renamed; one about to be locked is made once more.
+            if os.path.samestat(os.fstat(descriptor), os.stat(entry.path)):
                 os.unlink(entry.path)
                 removed += 1
         except OSError:

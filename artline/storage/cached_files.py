@@ -240,7 +240,8 @@ class LinkedFiles:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o777)
             self._allowed = stat.S_IMODE(os.fstat(descriptor).st_mode)
             os.close(descriptor)
-            os.unlink(part)
+            with contextlib.suppress(FileNotFoundError):  # a sweep was quicker
+                os.unlink(part)
         return self._allowed & (0o555 if _is_executable(item) else 0o444)
 
     def _path(self, item: Export) -> str:
@@ -314,4 +315,5 @@ def _try_hardlink(source: Path, target: Path) -> None:
     part = Destinations().part(f"{target}/probe")
     with tempfile.NamedTemporaryFile(dir=source, prefix=".artline-") as original:
         os.link(original.name, part)
-        os.unlink(part)
+        with contextlib.suppress(FileNotFoundError):  # a sweep was quicker
+            os.unlink(part)

@@ -12,14 +12,15 @@ import uuid
 from typing import TYPE_CHECKING
 
 from artline.errors import ArtlineError, AuthError, StoreFullError, StoreUnavailableError
-from artline.storage.bucket import open_staged, sweep_staging
+from artline.storage.bucket import is_staged, open_staged, sweep_staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Destinations", "destination_error", "sweep_unfinished"]
+__all__ = ["Destinations", "destination_error", "is_being_written", "sweep_unfinished"]
 
 _PART = re.compile(r"\.artline-[0-9a-f]{12}\.[0-9]+\.part")
+_KEPT = re.compile(r"\.artline-[0-9a-f]{32}\.fetch")  # a large download, which the next call resumes
 
 
 class Destinations:
@@ -75,6 +76,12 @@ def sweep_unfinished(folder: str) -> int:
         return sweep_staging(folder, _PART)
     except PermissionError:  # one may write to a folder that one may not list
         return 0
+
+
+def is_being_written(path: str) -> bool:
+    """Tell whether a file is one that a checkout is at just now, and that has no name of its own yet."""
+    name = os.path.basename(path)
+    return bool(_PART.fullmatch(name) or _KEPT.fullmatch(name)) and is_staged(path)
 
 
 def destination_error(error: OSError, destination: str) -> ArtlineError | OSError:

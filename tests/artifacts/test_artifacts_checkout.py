@@ -21,6 +21,7 @@ from artline.errors import (
     InvalidPathError,
     StoreUnavailableError,
 )
+from artline.storage.bucket import open_staged
 
 
 @pytest.fixture
@@ -232,15 +233,34 @@ def test_folders_deeper_than_the_recursion_limit_are_written(store: ArtifactStor
         subprocess.run(["rm", "-rf", tmp_path / "out"], check=True)
 
 
+@pytest.mark.parametrize("left", [b"", b"half"])
 def test_what_a_killed_download_left_goes_though_nothing_is_to_be_written(
-    version: Artifact, tmp_path: Path
+    version: Artifact, tmp_path: Path, left: bytes
 ) -> None:
     out = version.download(tmp_path / "out")
     folders = [out, *(path for path in out.rglob("*") if path.is_dir() and not path.is_symlink())]
     assert len(folders) > 1
     for folder in folders:
-        (folder / ".artline-0123456789ab.1.part").write_bytes(b"half")
+        (folder / ".artline-0123456789ab.1.part").write_bytes(left)
     with pytest.raises(IntegrityError, match="part"):
         version.verify(out)
     version.download(out)
     version.verify(out)
+
+
+@pytest.mark.parametrize("name", [".artline-0123456789ab.1.part", f".artline-{'0' * 32}.fetch"])
+def test_what_a_live_download_is_at_is_neither_extra_nor_swept(
+    version: Artifact, tmp_path: Path, name: str
+) -> None:
+    out = version.download(tmp_path / "out")
+    live = open_staged(str(out / "sub" / name))
+    try:
+        version.verify(out)
+        version.checkout(out)
+        assert (out / "sub" / name).exists()
+    finally:
+        os.close(live)
+    with pytest.raises(IntegrityError, match=f"extra 'sub/{name}'"):
+        version.verify(out)
+    version.checkout(out)
+    assert not (out / "sub" / name).exists()

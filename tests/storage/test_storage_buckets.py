@@ -70,6 +70,23 @@ class TestLocalBucket(BucketSuite):
         bucket.put("a", b"x")
         assert bucket.read("a") == b"x"
 
+    def test_a_file_that_is_swept_before_it_is_locked_is_made_again(
+        self, bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = fcntl.flock
+        swept: list[int] = []
+
+        def flock(descriptor: int, operation: int) -> None:
+            if not swept and not operation & fcntl.LOCK_NB:
+                swept.append(bucket.sweep_staging())
+            real(descriptor, operation)
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        bucket.put("a", b"x")
+        assert swept == [1]
+        assert bucket.read("a") == b"x"
+        assert list(bucket.staging.iterdir()) == []
+
     def test_file_that_cannot_be_locked_is_not_left(
         self, bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
