@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ArtifactFileSystem"]
 
 CACHE_SIZE = 64 << 20
+_WRITE = "Write art://project/name:version/path"
 
 
 class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typed
@@ -36,7 +37,8 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is
     alias names is looked up once for each file system object (``invalidate_cache`` forgets it), so that one
     object never mixes versions. Folders are listed from the manifest, reading only the shards at their
     edges; files are read by range, fetching and verifying only the chunks that a range touches, of which
-    the last ``cache_size`` bytes are kept. ``art://project`` lists the versions in a project.
+    the last ``cache_size`` bytes are kept. ``art://project`` lists the versions in a project,
+    ``art://project/name`` those of one artifact.
 
     Storage options: ``root``, ``catalog`` and ``bucket`` of another store than the current one, ``entity``
     and ``project`` for paths that leave them out, ``cache_size``. Raises FileNotFoundError for what is not
@@ -191,23 +193,30 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is
         return found
 
     def _versions_in(self, place: str) -> list[dict[str, Any]]:
-        """Return the versions in a project (``project`` or ``entity/project``), the projects at the root."""
+        """Return the versions in a project or of an artifact, each with or without what stands in front."""
         parts = place.split("/") if place else []
-        if len(parts) > 2:
-            raise FileNotFoundError(
-                errno.ENOENT, "the path names no version. Write art://project/name:version/path", place
-            )
-        store = self._store()
-        entity = parts[0] if len(parts) == 2 else self._settings.entity
-        known = [project.name for project in store.projects() if project.entity == entity]
+        store, ours = self._store(), self._settings
+        known = {(project.entity, project.name) for project in store.projects()}
         if not parts:
-            return [{"name": name, "size": 0, "type": "directory"} for name in known]
-        if parts[-1] not in known:
-            raise FileNotFoundError(errno.ENOENT, f"no such project of '{entity}'", place)
+            names = sorted(name for entity, name in known if entity == ours.entity)
+            return [{"name": name, "size": 0, "type": "directory"} for name in names]
+        entity, project = [ours.entity, *parts][-2:]
+        if len(parts) <= 2 and (entity, project) in known:
+            listed = [(f"{place}/{name}", name) for name in store.names(project, entity=entity)]
+        else:
+            whole = [ours.entity, ours.project][: max(3 - len(parts), 0)] + parts
+            entity, project, name = whole[:3]
+            if len(whole) > 3 or (entity, project) not in known:
+                raise FileNotFoundError(errno.ENOENT, f"no such project. {_WRITE}", place)
+            if name not in store.names(project, entity=entity):
+                raise FileNotFoundError(
+                    errno.ENOENT, f"no artifact '{name}' in project '{project}'. {_WRITE}", place
+                )
+            listed = [(place, name)]
         return [
-            {"name": f"{place}/{name}:{record.version}", "size": 0, "type": "directory"}
-            for name in store.names(parts[-1], entity=entity)
-            for record in reversed(store.versions(parts[-1], name, entity=entity))
+            {"name": f"{path}:{record.version}", "size": 0, "type": "directory"}
+            for path, name in listed
+            for record in reversed(store.versions(project, name, entity=entity))
         ]
 
     def _store(self) -> ArtifactStore:

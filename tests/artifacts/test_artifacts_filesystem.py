@@ -193,6 +193,26 @@ def test_projects_and_versions_are_folders(log: Callable[..., Artifact]) -> None
     assert fs.find("p") == ["p/data:v0/a.txt", "p/data:v1/a.txt", "p/data:v1/b.txt"]
 
 
+def test_an_artifact_is_a_folder_of_its_versions(log: Callable[..., Artifact]) -> None:
+    log({"a.txt": b"1"})
+    log({"a.txt": b"22"})
+    fs = fsspec.filesystem("art")
+    for place in ("p/data", "local/p/data"):
+        assert fs.ls(place, detail=False) == [f"{place}:v0", f"{place}:v1"]
+        assert fs.info(place)["type"] == "directory"
+    assert fs.find("p/data") == ["p/data:v0/a.txt", "p/data:v1/a.txt"]
+    assert fsspec.filesystem("art", project="p").ls("data", detail=False) == ["data:v0", "data:v1"]
+    for place, said in (
+        ("p/other", "no artifact 'other' in project 'p'"),
+        ("q/data", "no such project"),
+        ("q", "no such project|no artifact"),
+        ("p/data/a.txt", "no such project"),
+        ("local/p/data/a.txt", "project/name:version/path"),
+    ):
+        with pytest.raises(FileNotFoundError, match=said):
+            fs.ls(place)
+
+
 def test_a_tree_is_listed_as_it_is(store: ArtifactStore, tree: Path) -> None:
     version = Artifact("tree", "dataset", store=store)
     version.add_dir(tree)
