@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from artline.errors import UsageError
 from artline.runs import current
 from artline.runs.config import Config
 from artline.runs.definitions import Definition
@@ -85,38 +84,42 @@ class DisabledRun(Run):
     def mark_preempting(self) -> None:
         """Do nothing."""
 
-    def log_artifact(self, artifact_or_path: Any, *arguments: Any, **named: Any) -> Any:
-        """Do nothing; return what was given."""
-        return artifact_or_path
+    def log_artifact(
+        self,
+        artifact_or_path: Any,
+        name: str | None = None,
+        type: str | None = None,
+        *rest: Any,
+        **named: Any,
+    ) -> Any:
+        """Store nothing; return an artifact that does nothing. A draft that was given becomes one."""
+        return self._inert(artifact_or_path, name, type)
 
-    def upsert_artifact(self, artifact_or_path: Any, *arguments: Any, **named: Any) -> Any:
-        """Do nothing; return what was given."""
-        return artifact_or_path
-
-    def finish_artifact(self, artifact_or_path: Any, *arguments: Any, **named: Any) -> Any:
-        """Do nothing; return what was given."""
-        return artifact_or_path
+    upsert_artifact = finish_artifact = log_artifact
 
     def link_artifact(self, artifact: Any, *arguments: Any, **named: Any) -> Any:
-        """Do nothing; return what was given."""
-        return artifact
+        """Link nothing; return an artifact that does nothing."""
+        return self._inert(artifact)
 
-    def use_artifact(self, artifact_or_name: Any, *arguments: Any, **named: Any) -> Any:
-        """Return a given Artifact. A name cannot be resolved: UsageError."""
-        if isinstance(artifact_or_name, str):
-            raise UsageError(
-                f"use_artifact('{artifact_or_name}'): the run is disabled, so no store is open. Use "
-                "artline.Api().artifact(name), or mode='offline'"
-            )
-        return artifact_or_name
+    def use_artifact(
+        self, artifact_or_name: Any, type: str | None = None, *arguments: Any, **named: Any
+    ) -> Any:
+        """Look for nothing; return an artifact that does nothing. One of a store's versions is that."""
+        return self._inert(artifact_or_name, type=type)
 
-    def log_model(self, path: Any, *arguments: Any, **named: Any) -> Any:
-        """Do nothing; return what was given."""
-        return path
+    def log_model(self, path: Any, name: str | None = None, *arguments: Any, **named: Any) -> Any:
+        """Store nothing; return an artifact that does nothing."""
+        return self._inert(path, name, "model")
 
-    def link_model(self, path: Any, *arguments: Any, **named: Any) -> Any:
-        """Do nothing; return what was given."""
-        return path
+    def use_model(self, name: str) -> str:
+        """Fetch nothing; return a temporary folder, which is empty."""
+        return str(self._inert(name, type="model").download())
+
+    def link_model(
+        self, path: Any, registered_model_name: str = "", name: str | None = None, *rest: Any, **named: Any
+    ) -> Any:
+        """Link nothing; return an artifact that does nothing."""
+        return self._inert(path, name or registered_model_name, "model")
 
     def log_code(self, *arguments: Any, **named: Any) -> None:
         """Do nothing."""
@@ -137,6 +140,15 @@ class DisabledRun(Run):
                 import shutil
 
                 shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _inert(self, given: Any, name: str | None = None, type: str | None = None) -> Any:
+        from artline.artifacts.artifact import Artifact
+        from artline.runs.inert import InertArtifact
+
+        if isinstance(given, Artifact) and not given.is_draft:
+            return given
+        wanted = given if isinstance(given, Artifact) else name or given
+        return InertArtifact.of(wanted, type, (self.entity, self.project), lambda: self.dir)
 
     def _describe(self, name: str, value: Any) -> None:
         self._info[name] = value
