@@ -28,9 +28,9 @@ if TYPE_CHECKING:
  "problems": [str], "damaged": [{"digest": str, "place": str, "reason": str}], "orphans": [str],
  "losses": [{"version": "entity/project/name:v3", "path": str, "problem": str}], "journals": [str],
  "histories": int, "history_bytes": bytes, "strangers": [str],
- "repaired": null | {"packs": int, "chunks": int, "forgotten": int, "artifacts": int, "versions": int,
-                     "aliases": int, "rewritten": [str], "quarantined": [str], "unclaimed": [str],
-                     "problems": [str]}}
+ "repaired": null | {"packs": int, "chunks": int, "salvaged": int, "forgotten": int, "artifacts": int,
+                     "versions": int, "aliases": int, "rewritten": [str], "quarantined": [str],
+                     "unclaimed": [str], "problems": [str]}}
 """,
 )
 @click.option("--full", is_flag=True, help="Read every byte again and compare it with its digest.")
@@ -93,6 +93,7 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
                 and {
                     "packs": done.rebuilt.packs,
                     "chunks": done.rebuilt.chunks,
+                    "salvaged": done.salvaged.chunks,
                     "forgotten": done.forgotten,
                     "artifacts": done.restored.artifacts,
                     "versions": done.restored.versions,
@@ -100,7 +101,11 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
                     "rewritten": done.restored.rewritten,
                     "quarantined": done.quarantined,
                     "unclaimed": done.unclaimed,
-                    "problems": [*done.rebuilt.problems, *done.restored.problems],
+                    "problems": [
+                        *done.rebuilt.problems,
+                        *done.salvaged.problems,
+                        *done.restored.problems,
+                    ],
                 },
             }
         )
@@ -163,9 +168,14 @@ def _print_repair(done: Repair) -> None:
         print(plain(f"written anew from its record: {name}"))
     if done.forgotten:
         print(f"taken out: {count(done.forgotten, 'damaged chunk')}. Store the files named below again")
+    if done.salvaged.packs:
+        print(
+            f"written anew: {count(done.salvaged.chunks, 'sound chunk')} of "
+            f"{count(done.salvaged.packs, 'damaged pack')}"
+        )
     for name in done.quarantined:
         print(plain(f"put aside, as it is damaged: {name}"))
-    for problem in (*rebuilt.problems, *restored.problems):
+    for problem in (*rebuilt.problems, *done.salvaged.problems, *restored.problems):
         print(red(plain(problem)))
     if done.unclaimed:
         note(

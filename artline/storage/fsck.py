@@ -73,13 +73,15 @@ class PackReport:
 class Rebuilt:
     """What a rebuild put back, and the objects it could not read (fully).
 
-    Objects in which nothing could be read are ``unusable``.
+    Objects in which nothing could be read are ``unusable``; ``broken`` are packs whose header, trailer or
+    index is damaged, and of which blocks could be found.
     """
 
     packs: int = 0
     chunks: int = 0
     problems: list[str] = field(default_factory=list)
     unusable: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
 
 
 def check_packs(
@@ -191,10 +193,19 @@ def _look(
         if header.name != name or header.store_id != content.store_id:
             problems.append(f"pack {place} says it is pack {header.name} of store {header.store_id}")
         return {block.digest: block for block in read_index(content, place, size)}, data
-    except (IntegrityError, StoreTooNewError) as error:
+    except StoreTooNewError as error:
         problems.append(error.message)
         data = data or content.bucket.read(place)
         return {block.digest: block for block in scan(data)}, data
+    except IntegrityError as error:
+        problems.append(f"{_finding(error)}. Run: art fsck --repair")
+        data = data or content.bucket.read(place)
+        return {block.digest: block for block in scan(data)}, data
+
+
+def _finding(error: IntegrityError) -> str:
+    """Return what an error says is damaged, without the remedy, which would be this very check."""
+    return error.message.partition(". Run:")[0]
 
 
 def _compare(location: index.Location, block: Block | None) -> str:
@@ -237,12 +248,15 @@ def rebuild_index(content: ContentStore, *, progress: Callable[[int, int], objec
     _forget_lost(content, objects)
     for place, size in sorted(objects.items()):
         name = place.rpartition("/")[2].removesuffix(".pack")
+        before = len(result.problems)
         try:
             blocks = _salvage(content, place, size, result.problems)
-            if not blocks and result.problems and place in result.problems[-1]:
+            broken = len(result.problems) > before
+            if broken and not blocks:
                 result.unusable.append(place)
                 continue
             found = _restore(content, lease, name, size, blocks)
+            result.broken += [place] if broken else []
         except (IntegrityError, StoreTooNewError) as error:
             result.problems.append(error.message)
             continue
@@ -265,14 +279,14 @@ def _salvage(content: ContentStore, place: str, size: int, problems: list[str]) 
     try:
         header = decode_header(content.bucket.read(place, 0, HEADER_SIZE), place)
     except IntegrityError as error:
-        problems.append(error.message)  # its blocks say themselves what they are
+        problems.append(_finding(error))  # its blocks say themselves what they are
     else:
         if (object_name(header.name), header.store_id) != (place, content.store_id):
             raise IntegrityError(f"pack {place} belongs elsewhere: it was left alone")
     try:
         return list(read_index(content, place, size))
     except IntegrityError as error:
-        problems.append(error.message)
+        problems.append(_finding(error))
         return list(scan(content.bucket.read(place)))
 
 

@@ -384,7 +384,8 @@ def test_damaged_packs_and_a_lost_catalog(
     done = repair(store)
     assert [(loss.version, loss.path) for loss in done.report.losses] == [("local/p/peds:v0", "a.txt")]
     assert done.forgotten == 1
-    assert done.quarantined == (f"quarantine/packs/00/{'0' * 32}.pack",)
+    damaged = path.relative_to(store_root / "bucket")
+    assert done.quarantined == (f"quarantine/{damaged}", f"quarantine/packs/00/{'0' * 32}.pack")
     assert (
         store.get("peds:v1", **PLACE).download(tmp_path / "out").joinpath("sub/b").read_bytes() == b"shared"
     )
