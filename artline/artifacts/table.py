@@ -13,9 +13,10 @@ from artline.artifacts.table_file import (
     array_of,
     arrow_module,
     frame_columns,
+    frame_forms,
     is_frame,
 )
-from artline.errors import EntryNotFoundError, MissingExtraError, UsageError
+from artline.errors import EntryNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
@@ -54,10 +55,12 @@ class Table(Media):
             data, dataframe = None, data
         self._stored: StoredTable | None = None
         self._loaded: dict[str, Any] = {}
+        self._forms: dict[str, str] = {}
         if dataframe is not None:
             if columns is not None or data is not None:
                 raise UsageError("a table is made of a dataframe or of columns and data, not of both")
             self._loaded = frame_columns(dataframe)
+            self._forms = frame_forms(dataframe)
         else:
             rows = _rows(data)
             if columns is None:
@@ -71,6 +74,7 @@ class Table(Media):
         self._types = _types(schema)
         for name in self._types:
             self._check_column(name)
+            self._forms.pop(name, None)
 
     @property
     def columns(self) -> list[str]:
@@ -162,34 +166,41 @@ class Table(Media):
         return arrow_module().table(arrays)
 
     def to_pandas(self) -> Any:
-        """Return a pandas DataFrame; media stay as they are."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise MissingExtraError("a DataFrame needs pandas. Install it: pip install pandas") from error
+        """Return a pandas DataFrame; media stay as they are.
+
+        Integers and booleans beside None are pandas' nullable ones; so is a column that came from such a one.
+        """
+        from artline.artifacts.table_frames import pandas_module, pandas_series, pandas_table, plain_series
+
+        pd = pandas_module()
         stored = self._stored
         if stored is not None:
             table = stored.read()
-            frame = table.select([name for name in stored.columns if name not in stored.media]).to_pandas()
-            for name in stored.columns:
-                if name in stored.media:
-                    frame[name] = pd.Series(stored.cells(name, table.column(name)), dtype=object)
+            plain = [name for name in stored.columns if name not in stored.media]
+            frame = pandas_table(table.select(plain), stored.forms)
+            for name in stored.media:
+                frame[name] = pd.Series(stored.cells(name, table.column(name)), dtype=object)
             return frame[stored.columns]
         columns = {}
         for name, cells in self._loaded.items():
             typed = name in self._types or not isinstance(cells, list)
-            columns[name] = array_of(name, cells, self._types.get(name)).to_pandas() if typed else cells
+            columns[name] = (
+                pandas_series(array_of(name, cells, self._types.get(name)), self._forms.get(name))
+                if typed
+                else plain_series(name, cells)
+            )
         return pd.DataFrame(columns, columns=self.columns)
 
     get_dataframe = to_pandas
 
     def to_polars(self) -> Any:
-        """Return a Polars DataFrame; media and errors as in ``to_arrow``."""
-        try:
-            import polars
-        except ImportError as error:
-            raise MissingExtraError("a DataFrame needs Polars. Install it: pip install polars") from error
-        return polars.DataFrame(self.to_arrow())
+        """Return a Polars DataFrame; media and errors as in ``to_arrow``.
+
+        Times of an offset such as +05:30 are in UTC there. Raises UsageError for a type that Polars has not.
+        """
+        from artline.artifacts.table_frames import polars_table
+
+        return polars_table(self.to_arrow())
 
     def add_to_artifact(self, artifact: Artifact, name: str, *, overwrite: bool = False) -> Entry:
         """Store the table as ``<name>.table.parquet``, media in ``media`` beside it.
@@ -203,6 +214,7 @@ class Table(Media):
 
     def _write(self, writer: TableWriter) -> None:
         stored = self._stored
+        writer.forms = dict(self._forms if stored is None else stored.forms)
         if stored is None:
             writer.write(
                 {
@@ -233,7 +245,7 @@ class Table(Media):
     def snapshot(self) -> Table:
         """Return a table of the rows that there are now; media and nested cells are shared."""
         table = Table()
-        table._stored, table._types = self._stored, dict(self._types)
+        table._stored, table._types, table._forms = self._stored, dict(self._types), dict(self._forms)
         table._loaded = {
             name: list(cells) if isinstance(cells, list) else cells for name, cells in self._loaded.items()
         }
@@ -285,6 +297,7 @@ class Table(Media):
             self._types = {
                 field.name: field.type for field in stored.schema if field.name not in stored.media
             }
+            self._forms = stored.forms
             self._stored = None
         return self._loaded
 

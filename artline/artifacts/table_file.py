@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
     from artline.artifacts.manifest import Entry
 
-__all__ = ["SUFFIX", "StoredTable", "TableWriter", "array_of", "arrow_module", "frame_columns", "is_frame"]
+__all__ = [
+    "SUFFIX",
+    "StoredTable",
+    "TableWriter",
+    "array_of",
+    "arrow_module",
+    "frame_columns",
+    "frame_forms",
+    "is_frame",
+]
 
 SUFFIX = ".table.parquet"
 
@@ -29,6 +38,10 @@ GRID = 1 << 10
 SPOOL = 16 << 20
 
 _KIND = b"artline.kind"
+_FORM = b"artline.pandas"
+_FORMS = ("nullable", "arrow")
+_NULLABLE = {f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
+_NULLABLE |= {"Float32", "Float64", "boolean", "string"}
 _KINDS: dict[bytes, type[FileMedia] | type[Histogram]] = {
     **{kind.kind.encode(): kind for kind in FILE_KINDS},
     Histogram.kind.encode(): Histogram,
@@ -61,6 +74,7 @@ class TableWriter:
         self._arrow = arrow_module()
         self._schema = schema
         self._settled = False
+        self.forms: dict[str, str] = {}
         self._file = tempfile.SpooledTemporaryFile(SPOOL, prefix="artline-")  # noqa: SIM115 (closed at exit)
         self._parquet: Any = None
         self._pending: list[Any] = []
@@ -74,6 +88,8 @@ class TableWriter:
         Raises UsageError naming a column whose cells do not fit its type.
         """
         columns = rows if isinstance(rows, Mapping) else frame_columns(rows)
+        if self._schema is None:
+            self.forms |= frame_forms(rows)
         table = self._table(columns)
         if not self._settled:
             self._schema, self._settled = table.schema, True
@@ -118,7 +134,8 @@ class TableWriter:
                 field = self._arrow.field(name, array.type, metadata={_KIND: kind.kind.encode()})
             else:
                 array = array_of(name, cells, wanted.type if wanted is not None else None)
-                field = wanted if wanted is not None else self._arrow.field(name, array.type)
+                form = {_FORM: self.forms[name]} if name in self.forms else None
+                field = wanted if wanted is not None else self._arrow.field(name, array.type, metadata=form)
             fields.append(field)
             arrays.append(array)
         return self._arrow.table(arrays, schema=self._arrow.schema(fields))
@@ -189,6 +206,12 @@ class StoredTable:
             field.name: _KINDS[kind]
             for field in self._schema
             if (kind := (field.metadata or {}).get(_KIND)) in _KINDS
+        }
+
+        self.forms = {
+            field.name: form
+            for field in self._schema
+            if (form := (field.metadata or {}).get(_FORM, b"").decode(errors="replace")) in _FORMS
         }
 
     @property
@@ -289,6 +312,19 @@ def frame_columns(frame: Any) -> dict[str, Any]:
     if len(set(names)) != len(names):
         raise UsageError(f"a table's columns must have different names, not {names}")
     return dict(zip(names, cells, strict=True))
+
+
+def frame_forms(frame: Any) -> dict[str, str]:
+    """Return which columns of a pandas table are ``nullable`` ones, or ``arrow`` ones."""
+    if not hasattr(frame, "iloc"):
+        return {}
+    forms = {}
+    for name, dtype in frame.dtypes.items():
+        if str(dtype).endswith("[pyarrow]"):
+            forms[str(name)] = _FORMS[1]
+        elif str(dtype) in _NULLABLE:
+            forms[str(name)] = _FORMS[0]
+    return forms
 
 
 def array_of(column: str, cells: Any, wanted: Any = None) -> Any:

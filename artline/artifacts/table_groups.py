@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from artline.artifacts.table import BATCH, SUFFIX, Table
 from artline.artifacts.table_file import arrow_module
-from artline.errors import EntryNotFoundError, IntegrityError, MissingExtraError, UsageError
+from artline.errors import EntryNotFoundError, IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from artline.artifacts.artifact import Artifact
@@ -27,15 +27,15 @@ class _Frames:
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame; images are structs of their path in the artifact and their caption."""
-        return self.to_arrow().to_pandas()
+        from artline.artifacts.table_frames import pandas_table
+
+        return pandas_table(self.to_arrow(), {})
 
     def to_polars(self) -> Any:
         """Return a Polars DataFrame."""
-        try:
-            import polars
-        except ImportError as error:
-            raise MissingExtraError("a DataFrame needs Polars. Install it: pip install polars") from error
-        return polars.DataFrame(self.to_arrow())
+        from artline.artifacts.table_frames import polars_table
+
+        return polars_table(self.to_arrow())
 
 
 class JoinedTable(_Frames):
