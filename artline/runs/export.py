@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from artline.errors import MissingExtraError, SourceNotReadableError
+from artline.runs.cells import arrow_type, column_kind, kind_of, typed, unicode_text
 from artline.runs.records import HISTORY
 from artline.runs.series import match_keys
 
@@ -64,8 +65,8 @@ def export_history(
     ``keys`` are keys or patterns (``train/*``), by default all. Columns: ``_run``, ``_project``, ``_name``,
     ``_step``, ``_timestamp`` (seconds since 1970), ``_runtime`` (seconds), then the keys; a key that a row
     lacks is left empty (CSV), out (JSON lines) or null (Parquet). What is no number or text is JSON text in
-    CSV and Parquet. A file appears complete or not at all. Raises NotFoundError for a key that no run has,
-    MissingExtraError for Parquet without pyarrow.
+    CSV and Parquet; ``artline.runs.cells`` says what Parquet makes of numbers. A file appears complete or
+    not at all. Raises NotFoundError for a key that no run has, MissingExtraError for Parquet without pyarrow.
     """
     wanted = {record.key: match_keys(store, record, stream=stream) for record in records}
     if keys:
@@ -155,7 +156,7 @@ def _write(
 def _write_csv(rows: Callable[[], Iterator[Row]], columns: Sequence[str], file: IO[bytes]) -> int:
     import io
 
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     count = 0
@@ -189,43 +190,20 @@ def _write_parquet(rows: Callable[[], Iterator[Row]], columns: Sequence[str], fi
     kinds: dict[str, set[str]] = {key: set() for key in columns}
     for row in rows():
         for key, value in row.items():
-            kinds[key].add(_kind(value))
-    types = {key: _column_type(kinds[key]) for key in columns}
-    arrow = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "text": pa.string()}
-    schema = pa.schema([(key, arrow[types[key]]) for key in columns])
+            kinds[key].add(kind_of(value))
+    types = {key: column_kind(kinds[key]) for key in columns}
+    schema = pa.schema([(unicode_text(key), arrow_type(types[key])) for key in columns])
     count = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         source = rows()
         while batch := list(islice(source, _BATCH)):
-            data = {key: [_typed(row.get(key), types[key]) for row in batch] for key in columns}
+            data = [
+                pa.array([typed(row.get(key), types[key]) for row in batch], type)
+                for key, type in zip(columns, schema.types, strict=True)
+            ]
             writer.write_table(pa.table(data, schema=schema))
             count += len(batch)
     return count
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "int" if -(2**63) <= value < 2**63 else "float"
-    return "float" if isinstance(value, float) else "text"
-
-
-def _column_type(kinds: Iterable[str]) -> str:
-    found = set(kinds) - {"none"}
-    if len(found) == 1:
-        return found.pop()
-    return "float" if found and found <= {"int", "float"} else "text"
-
-
-def _typed(value: Any, kind: str) -> Any:
-    if value is None:
-        return None
-    if kind == "text":
-        return value if isinstance(value, str) else json.dumps(value)
-    return float(value) if kind == "float" else value
 
 
 def _cell(value: Any) -> Any:

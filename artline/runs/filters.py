@@ -191,15 +191,16 @@ def _test_tags(operator: str, operand: Any) -> Clause:
 
 
 def _test_column(name: str, column: sa.Column[Any], operator: str, operand: Any) -> Clause:
-    if operator == "$exists":
-        return column.is_not(None) if operand else column.is_(None)
     is_text = isinstance(column.type, sa.Text)
+    absent = sa.or_(column.is_(None), column == "") if is_text else column.is_(None)  # "": nobody set it
+    if operator == "$exists":
+        return sa.not_(absent) if operand else absent
     if operator == "$regex":
         if not is_text:
             raise UsageError(f"$regex on '{name}' is not defined: it is no text")
         return column.regexp_match(operand)
     if operand is None:
-        return column.is_(None)
+        return absent
     value = _plain(operand)
     if name.lower().endswith(("_at", "createdat", "heartbeatat")):
         value = _seconds(name, value)

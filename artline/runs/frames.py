@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from artline.errors import MissingExtraError, UsageError
+from artline.runs.cells import arrow_type, column_kind, kind_of, typed, unicode_text
 from artline.runs.columns import FLOAT, INT
 
 __all__ = ["FORMATS", "Columns"]
 
 FORMATS = ("rows", "pandas", "polars", "arrow")
 _OBJECT = "O"
+_INEXACT = 2.0**53  # from here on floats do not tell every whole number from the next
 
 
 @dataclass(slots=True)
@@ -130,17 +131,22 @@ class Columns:
         found = {}
         for name, column in self.columns.items():
             if column.kind == _OBJECT:
-                values = column.values
+                values = [unicode_text(v) if isinstance(v, str) else v for v in column.values]
                 if column.held is not None:
                     values = [
                         value if held else math.nan for value, held in zip(values, column.held, strict=True)
                     ]
-                found[name] = pandas.Series(values)
+                whole = column_kind(map(kind_of, column.values)) in ("decimal", "digits")
+                found[name] = pandas.Series(values, dtype=object if whole else None)
                 continue
             numbers = numpy.frombuffer(column.values, dtype="f8" if column.kind == FLOAT else "i8")
             if column.held is not None:
                 there = numpy.frombuffer(column.held, dtype=bool)
-                numbers = numpy.where(there, numbers.astype("f8"), math.nan)
+                floats = numbers.astype("f8")
+                if column.kind == INT and (numpy.abs(floats) >= _INEXACT).any():
+                    found[name] = pandas.Series(pandas.arrays.IntegerArray(numbers, ~there))
+                    continue
+                numbers = numpy.where(there, floats, math.nan)
             found[name] = pandas.Series(numbers)
         return pandas.DataFrame(found)
 
@@ -168,20 +174,5 @@ class Columns:
 
 
 def _arrow_objects(pa: Any, values: Sequence[Any]) -> Any:
-    """Return booleans or texts as they are; anything else as JSON text."""
-    kinds = {type(value) for value in values} - {type(None)}
-    if kinds == {bool}:
-        return pa.array(values, pa.bool_())
-    if kinds and kinds <= {int, float}:
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
-    return pa.array(
-        [
-            value if value is None else _unicode(value if isinstance(value, str) else json.dumps(value))
-            for value in values
-        ],
-        pa.string(),
-    )
-
-
-def _unicode(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    kind = column_kind(map(kind_of, values))
+    return pa.array([typed(value, kind) for value in values], arrow_type(kind))

@@ -60,6 +60,7 @@ class RowQueue:
         self.step = first_step
         self.dropped = 0
         self.rows = 0
+        self._epoch = time.time() - time.monotonic()  # rows' times rise, whatever becomes of the clock
         self._cells = 0
         self.wake = wake
         self._strict = strict
@@ -106,7 +107,7 @@ class RowQueue:
                 at = self.step  # up to the next call nothing can come between: no thread, no signal
                 self.step = at + 1
                 self.rows += 1
-                self.items.append((plan, at, time.time(), values))
+                self.items.append((plan, at, self._epoch + time.monotonic(), values))
                 self._cells += plan.cells
         else:
             self._step(plan, values, step, commit)
@@ -137,7 +138,7 @@ class RowQueue:
         if self._cells > MOST_CELLS:
             self.dropped += 1
             return
-        self.items.append((plan, step, time.time(), values))
+        self.items.append((plan, step, self._epoch + time.monotonic(), values))
         self._cells += plan.cells
 
     def log_at(self, data: Mapping[str, Any], step: int, at: float) -> None:
@@ -246,7 +247,7 @@ class RowQueue:
                 self._emit(pending)
                 pending = None
             self.step = max(self.step, current + 1)
-        row = (plan, at, time.time(), values)
+        row = (plan, at, self._epoch + time.monotonic(), values)
         if pending is not None:
             merged = dict(zip(pending[0].keys, pending[3], strict=True))
             merged.update(zip(plan.keys, values, strict=True))

@@ -53,6 +53,8 @@ def _flatten(row: dict[str, Any], key: str, value: Any, depth: int) -> None:
             raise UsageError(f"log: '{key}' is nested deeper than {DEEPEST} levels")
         for name, inner in value.items():
             _flatten(row, f"{key}.{name}", inner, depth - 1)
+        if not value:
+            row[key] = JsonText("{}")
         return
     value = value if type(value) is JsonText else plain_number(value)
     if value is None or type(value) in (float, int, bool, str, JsonText):
@@ -129,12 +131,11 @@ def to_json(value: Any, where: str, fallback: Fallback | None = None, depth: int
 
     Mappings, sequences, sets, arrays, dataclasses, enumerations, paths and dates are converted; for
     anything else ``fallback(where, value)`` decides. Without one UsageError is raised, naming ``where``.
+    Integers of more than about 4,200 digits become infinities.
     """
     value = plain_number(value)
     if type(value) is int and value.bit_length() > LARGEST_INTEGER:
-        raise UsageError(
-            f"{where} is an integer of {value.bit_length():,} bits. Convert it to a float or a text"
-        )
+        return math.inf if value > 0 else -math.inf
     if value is None or type(value) in (float, int, bool, str):
         return value
     if depth == 0:

@@ -44,7 +44,7 @@ def zoo(api: Api, store_root: Path) -> Api:
             process=DEAD if at == 5 else None,
             name=f"name {at}",
             group="even" if at % 2 == 0 else "odd",
-            job_type="train" if at < 4 else "eval",
+            job_type="train" if at < 4 else "eval" if at < 7 else "",
             tags=[f"t{at % 3}", "all"],
         )
         writer.config(**config)
@@ -104,6 +104,10 @@ def ids(api: Api, filters: Any = None, order: str = "+created_at") -> str:
         ({"created_at": {"$gte": "1970-01-12T13:46:46+00:00"}}, "67"),
         ({"ended_at": {"$exists": False}}, "7"),
         ({"exit_code": None}, "57"),
+        ({"jobType": None}, "7"),
+        ({"jobType": {"$ne": None}}, "0123456"),
+        ({"job_type": {"$exists": False}}, "7"),
+        ({"job_type": {"$in": [None, "train"]}}, "01237"),
         ({"$or": [{"group": "odd", "job_type": "train"}, {"config.opt": "SGD"}]}, "135"),
         ({"$and": [{"tags": "t0"}, {"$not": {"state": "failed"}}]}, "06"),
         ({"$nor": [{"tags": "t0"}, {"tags": "t1"}]}, "25"),
