@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any
 
 from artline.errors import UsageError
@@ -60,7 +61,7 @@ class RowQueue:
         self.step = first_step
         self.dropped = 0
         self.rows = 0
-        self._epoch = time.time() - time.monotonic()  # rows' times rise, whatever becomes of the clock
+        self._epoch = time.time() - monotonic()  # rows' times rise, whatever becomes of the clock
         self._cells = 0
         self.wake = wake
         self._strict = strict
@@ -107,7 +108,7 @@ class RowQueue:
                 at = self.step  # up to the next call nothing can come between: no thread, no signal
                 self.step = at + 1
                 self.rows += 1
-                self.items.append((plan, at, self._epoch + time.monotonic(), values))
+                self.items.append((plan, at, self._epoch + monotonic(), values))
                 self._cells += plan.cells
         else:
             self._step(plan, values, step, commit)
@@ -138,7 +139,7 @@ class RowQueue:
         if self._cells > MOST_CELLS:
             self.dropped += 1
             return
-        self.items.append((plan, step, self._epoch + time.monotonic(), values))
+        self.items.append((plan, step, self._epoch + monotonic(), values))
         self._cells += plan.cells
 
     def log_at(self, data: Mapping[str, Any], step: int, at: float) -> None:
@@ -187,7 +188,7 @@ class RowQueue:
             pending = self._pending
             if pending is None:
                 return
-            if older_than is not None and time.monotonic() - self._pending_since < older_than:
+            if older_than is not None and monotonic() - self._pending_since < older_than:
                 return
             self._emit(pending)
             self._pending = None
@@ -247,7 +248,7 @@ class RowQueue:
                 self._emit(pending)
                 pending = None
             self.step = max(self.step, current + 1)
-        row = (plan, at, self._epoch + time.monotonic(), values)
+        row = (plan, at, self._epoch + monotonic(), values)
         if pending is not None:
             merged = dict(zip(pending[0].keys, pending[3], strict=True))
             merged.update(zip(plan.keys, values, strict=True))
@@ -259,7 +260,7 @@ class RowQueue:
             self.step = max(self.step, at + 1)
         else:
             if pending is None:
-                self._pending_since = time.monotonic()
+                self._pending_since = monotonic()
             self._pending = row
             self.step = max(self.step, at)
 
