@@ -235,12 +235,15 @@ class MediaDesk(Companion):
             self._folder = MediaFolder(self._run)
         for pause in () if self._failing or self._stopping else RETRIES:
             try:
-                return item.to_record(self._folder)
+                return _recorded(item, self._folder)
             except OSError as error:
                 self._refused(error)
                 time.sleep(pause)
-        self._failing = True
-        record = item.to_record(self._folder)
+        try:
+            record = _recorded(item, self._folder)
+        except OSError:
+            self._failing = True
+            raise
         self._failing = False
         return record
 
@@ -254,3 +257,13 @@ class MediaDesk(Companion):
         if what not in self._told and len(self._told) < 100:
             self._told.add(what)
             notices.warn(f"media: {text}")
+
+
+def _recorded(item: Media, folder: MediaFolder) -> dict[str, Any]:
+    """Write the files of one; an OSError is of the disk, UsageError of an encoder that reports one."""
+    try:
+        return item.to_record(folder)
+    except OSError as error:
+        if error.errno is None:
+            raise UsageError(str(error)) from error
+        raise

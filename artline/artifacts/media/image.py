@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["Image"]
 
 _FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "bmp": "BMP", "gif": "GIF", "webp": "WEBP"}
+_MODES = {
+    "PNG": ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"),
+    "JPEG": ("L", "RGB", "CMYK"),
+    "BMP": ("1", "L", "P", "RGB", "RGBA"),
+}
+_WITH_ALPHA = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 
 
 class Image(FileMedia):
@@ -29,7 +35,11 @@ class Image(FileMedia):
     a tensor of torch has its channels first, and a batch of them is laid out as one image. Integers are 0
     to 255, booleans black and white, floats 0 to 1 (0 to 255 when any is above 1); what lies outside is
     clipped. Arrays and PIL images become PNG, without loss, or ``file_type`` (jpg, webp, …: with Pillow). An
-    array is copied at once and encoded later, in the background of a run.
+    array is copied at once and encoded later, in the background of a run. With ``normalize=False`` floats
+    are 0 to 255 in any case.
+
+    A PIL image of a mode that the format has not is converted: CMYK, HSV, LAB and YCbCr to RGB; ``F`` to
+    gray as floats above; ``I`` to 16 bits in PNG, clipped to 0 to 65535, and elsewhere to 8 (``I;16``, too).
 
     ``mode`` converts (``L``, ``RGB``, … as Pillow has them). ``boxes`` and ``masks`` are layers by name, see
     Boxes and Mask; ``classes`` names the classes of all of them. Raises UsageError, SourceNotFoundError,
@@ -52,8 +62,9 @@ class Image(FileMedia):
         boxes: Mapping[str, Any] | None = None,
         masks: Mapping[str, Any] | None = None,
         file_type: str | None = None,
+        normalize: bool = True,
     ) -> None:
-        content, suffix, self._size = _encode_later(data_or_path, mode, file_type)
+        content, suffix, self._size = _encode_later(data_or_path, mode, file_type, normalize)
         super().__init__(content, suffix, caption)
         self.grouping = grouping
         self.boxes = {str(name): Boxes(layer, str(name)) for name, layer in (boxes or {}).items()}
@@ -88,6 +99,11 @@ class Image(FileMedia):
     def to_pil(self) -> Any:
         """Return the image as a PIL image; raises MissingExtraError without Pillow."""
         return _pillow("reading images").open(io.BytesIO(self.data))
+
+    @property
+    def image(self) -> Any:
+        """The image as a PIL image; raises MissingExtraError without Pillow."""
+        return self.to_pil()
 
     def to_numpy(self) -> Any:
         """Return the image as an array, height × width (× channels), of 8-bit integers."""
@@ -160,7 +176,7 @@ def _layers(image: Any) -> tuple[Any, Any]:
 
 
 def _encode_later(
-    source: Any, mode: str | None, file_type: str | None
+    source: Any, mode: str | None, file_type: str | None, normalize: bool
 ) -> tuple[Content, str, tuple[int, int] | None]:
     """Return the content, its suffix, and its size as far as it is known without encoding."""
     if file_type is not None and file_type not in _FORMATS:
@@ -181,7 +197,7 @@ def _encode_later(
         image = source.copy() if mode is None else source.convert(mode)
         return _later(image, file_type)
     if hasattr(source, "__array__") or hasattr(source, "detach") or isinstance(source, list):
-        pixels = pixels_of(source)
+        pixels = pixels_of(source, normalize)
         if mode is not None or file_type not in (None, "png"):
             drawn_on = _pillow("converting images").fromarray(
                 pixels.squeeze(2) if pixels.shape[2] == 1 else pixels
@@ -197,17 +213,44 @@ def _encode_later(
 def _later(image: Any, file_type: str | None) -> tuple[Content, str, tuple[int, int] | None]:
     """Return the content that a PIL image of our own will have."""
     name = _FORMATS[file_type or "png"]
-    if name == "JPEG" and image.mode not in ("L", "RGB", "CMYK"):
-        image = image.convert("RGB")  # it has no transparency
+    image = _fitting(image, name)
 
     def make() -> bytes:
         buffer = io.BytesIO()
-        image.save(buffer, format=name)
+        try:
+            image.save(buffer, format=name)
+        except OSError as error:  # of the encoder: no disk is involved
+            raise UsageError(f"an image of mode {image.mode} cannot be made {name}: {error}") from error
         return buffer.getvalue()
 
     held = image.width * image.height * len(image.getbands())
     suffix = ".jpg" if name == "JPEG" else f".{name.lower()}"
     return Content(make=make, held=held), suffix, image.size
+
+
+def _fitting(image: Any, name: str) -> Any:
+    """Return a PIL image in a mode that the format has, as near to its own as can be."""
+    if image.mode == "F" or (image.mode.startswith("I") and (name != "PNG" or image.mode != "I;16")):
+        import numpy as np
+
+        cells = np.asarray(image)
+        if image.mode == "F":
+            cells = pixels_of(cells)[:, :, 0]
+        elif name == "PNG":
+            cells = cells.clip(0, 65535).astype(np.uint16)
+        else:
+            cells = (cells.clip(0, 65535) >> (8 if cells.max() > 255 else 0)).astype(np.uint8)
+        image = _pillow("converting images").fromarray(cells)
+    if image.mode in _WITH_ALPHA:
+        image = image.convert(_WITH_ALPHA[image.mode])
+    if image.mode in _MODES.get(name, _MODES["PNG"]):
+        return image
+    if image.mode == "LAB":
+        from PIL import ImageCms
+
+        screen, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        return ImageCms.profileToProfile(image, lab, screen, outputMode="RGB")
+    return image.convert("RGBA" if image.mode == "LA" and name != "JPEG" else "RGB")
 
 
 def _figure(source: Any) -> bytes | None:

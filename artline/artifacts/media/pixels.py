@@ -14,10 +14,11 @@ COLUMNS = 8  # images in one line of a batch
 GAP = 2  # pixels between them
 
 
-def pixels_of(source: Any) -> Any:
+def pixels_of(source: Any, normalize: bool = True) -> Any:
     """Return an array of its own of height × width × channels of 8-bit integers.
 
     Tensors of torch have their channels first, and a batch of them becomes one image, 8 in a line.
+    Floats are 0 to 1 where none is above 1, unless ``normalize`` is False; otherwise 0 to 255.
     Raises UsageError for other shapes and for what is no number.
     """
     import numpy as np
@@ -41,13 +42,13 @@ def pixels_of(source: Any) -> Any:
     if pixels.dtype == bool:
         return np.multiply(pixels, 255, dtype=np.uint8)
     if pixels.dtype.kind == "f":
-        return _whole_numbers(pixels)
+        return _whole_numbers(pixels, normalize)
     if pixels.dtype.kind in "iu":
         return pixels.clip(0, 255).astype(np.uint8)
     raise UsageError(f"cannot make an image of an array of {pixels.dtype}. Pass numbers")
 
 
-def _whole_numbers(pixels: Any) -> Any:
+def _whole_numbers(pixels: Any, normalize: bool) -> Any:
     import numpy as np
 
     top = pixels.max()
@@ -55,7 +56,7 @@ def _whole_numbers(pixels: Any) -> Any:
         pixels = np.nan_to_num(pixels)
         top = pixels.max()
     wide = pixels.dtype if pixels.dtype.itemsize > 2 else np.dtype(np.float32)
-    scaled = np.multiply(pixels, 1.0 if top > 1 else 255.0, dtype=wide)
+    scaled = np.multiply(pixels, 1.0 if top > 1 or not normalize else 255.0, dtype=wide)
     np.rint(scaled, out=scaled)
     np.clip(scaled, 0, 255, out=scaled)
     return scaled.astype(np.uint8)
