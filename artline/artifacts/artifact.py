@@ -276,8 +276,9 @@ class Artifact(ArtifactIdentity):
         the folder are left alone. ``link`` is ``copy``, ``reflink`` (bytes shared on disk until either side
         writes) or ``hardlink`` (read-only, one file with the cache and other checkouts); None takes reflinks
         of large files from a remote bucket where the disk can, else copies. With ``skip_cache`` nothing
-        comes from the cache. Raises IntegrityError naming damaged content or a changed reference, UsageError
-        when the disk cannot link so.
+        comes from the cache. With ``allow_missing_references`` references whose target is gone are passed
+        over, and a UserWarning names how many and the first. Raises IntegrityError naming damaged content or
+        a changed reference, UsageError when the disk cannot link so.
         """
         from artline.artifacts.checkout import check_out
 

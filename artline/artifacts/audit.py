@@ -1,4 +1,4 @@
-"""Reading a version's content back from the store and checking every byte of it."""
+"""Reading a version's content back from the store, and looking at what it refers to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A file of a version whose content is damaged or gone, and what is wrong with it."""
+    """A file of a version whose content is damaged, changed or gone, and what is wrong with it."""
 
     path: str
     reason: str
@@ -34,32 +34,49 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """How many files and bytes were read back, and which of them are not what they should be."""
+    """What was read back and looked at, and which files are not what they should be.
+
+    ``files`` and ``size`` count the stored files and their bytes, ``references`` the other entries.
+    """
 
     files: int
     size: int
+    references: int
     faults: tuple[Fault, ...]
 
 
 def audit_content(version: Artifact, progress: Progress | None = None) -> Audit:
     """Read every stored file of a version and compare it with its digest; bounded memory.
 
-    It is the bucket that is read, not the cache. References are not followed. Raises IntegrityError when the
-    manifest itself is damaged.
+    It is the bucket that is read, not the cache. The target of each reference is compared with what was
+    recorded of it, and read where that is a digest. Raises IntegrityError when the manifest itself is
+    damaged, StoreUnavailableError or AuthError for a target that cannot be looked at.
     """
+    from artline.artifacts.references import Fetching
+
     content = version.store.content.uncached()
     entries = Manifest(content, version.algorithm, version.record.root).entries()
-    stored = ((entry, entry.blob) for entry in entries if entry.blob is not None)
-    files = size = 0
+    files = size = references = 0
     faults: list[Fault] = []
-    while batch := list(islice(stored, _BATCH)):
-        for entry, fault in _check(content, batch):
-            files, size = files + 1, size + entry.size
-            if fault:
-                faults.append(Fault(entry.path, fault))
-            if progress is not None:
-                progress(1, entry.size)
-    return Audit(files, size, tuple(faults))
+
+    def note(entry: Entry, error: IntegrityError) -> bool:
+        faults.append(Fault(entry.path, str(error)))
+        return True
+
+    with Fetching(version.algorithm, progress, spare=note) as targets:
+        while batch := list(islice(entries, _BATCH)):
+            for entry in batch:
+                if entry.reference is not None:
+                    references += 1
+                    targets.add(entry, None)
+            stored = [(entry, entry.blob) for entry in batch if entry.blob is not None]
+            for entry, fault in _check(content, stored):
+                files, size = files + 1, size + entry.size
+                if fault:
+                    faults.append(Fault(entry.path, fault))
+                if progress is not None:
+                    progress(1, entry.size)
+    return Audit(files, size, references, tuple(sorted(faults, key=lambda fault: fault.path)))
 
 
 def _check(content: ContentStore, batch: Sequence[tuple[Entry, Blob]]) -> Iterator[tuple[Entry, str]]:

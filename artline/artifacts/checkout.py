@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING
 from artline.artifacts.folding import check_folding
 from artline.artifacts.manifest import Manifest, Row, entry_of
 from artline.artifacts.paths import check_link_target
-from artline.artifacts.references import Fetching, is_fetched
+from artline.artifacts.references import Fetching, GoneError, is_fetched
 from artline.artifacts.shards import EntryKind
 from artline.errors import (
     ArtlineError,
     ConflictError,
     EntryNotFoundError,
+    IntegrityError,
     InvalidPathError,
     SourceNotReadableError,
     StoreFullError,
@@ -27,6 +29,7 @@ from artline.errors import (
 )
 
 if TYPE_CHECKING:
+    from artline.artifacts.manifest import Entry
     from artline.storage.cached_files import LinkedFiles
     from artline.storage.content import ContentStore
     from artline.storage.digest import Algorithm
@@ -82,7 +85,8 @@ def check_out(
     ``reflink``, read-only ``hardlink``); with None as suits the disk, and files that are right stay as they
     are. Raises InvalidPathError where paths of the manifest clash, EntryNotFoundError when nothing is at
     ``prefix``, IntegrityError when content or a referenced object is not what it was, UsageError when the
-    disk cannot link so.
+    disk cannot link so. With ``allow_missing_references`` referenced objects that are gone are passed over,
+    and a UserWarning names how many and the first; those that changed are an error still.
     """
     from artline.storage.cached_files import linked_files
     from artline.storage.destination import sweep_unfinished
@@ -100,6 +104,9 @@ def check_out(
         write(task.exports(prefix), progress)
     if prefix and not task.seen:
         raise EntryNotFoundError(f"nothing is at or below '{prefix}'. List the files: art ls")
+    if task.gone:
+        count = f"{len(task.gone)} of the referenced objects {'is' if len(task.gone) == 1 else 'are'}"
+        warnings.warn(f"{count} gone and not written, first '{min(task.gone)}'", stacklevel=3)
 
 
 def compare(
@@ -160,12 +167,20 @@ class _Checkout:
         self.algorithm = content.algorithm
         self.manifest = manifest
         self.destination = destination
-        self.fetching = Fetching(content.algorithm, progress, allow_missing=allow_missing_references)
+        self.allow_missing = allow_missing_references
+        self.gone: list[str] = []
+        self.fetching = Fetching(content.algorithm, progress, spare=self.spare)
         self.progress = progress
         self.folders: dict[str, bool] = {}
         self.asked: str | None = None
         self.links: LinkedFiles | None = None
         self.seen = False
+
+    def spare(self, entry: Entry, error: IntegrityError) -> bool:
+        if not (self.allow_missing and isinstance(error, GoneError)):
+            return False
+        self.gone.append(entry.path)
+        return True
 
     def exports(self, prefix: str) -> Iterator[Export]:
         from artline.storage.export import Export

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     type=click.Choice(["copy", "reflink", "hardlink"]),
     help="Share the bytes of files with the cache, or not; hard links are read-only.",
 )
-@click.option("--allow-missing-references", is_flag=True, help="Go on where a referenced object is gone.")
+@click.option("--allow-missing-references", is_flag=True, help="Pass over referenced objects that are gone.")
 @project_option
 @json_option
 def pull(
@@ -64,6 +67,7 @@ def pull(
     REF every version that it pins goes into artifacts/ beside it. Files are copies, or reflinks of large
     ones from a remote bucket where the disk can, unless --link says otherwise.
     """
+    from artline.artifacts.checkout import remove_extra
     from artline.artifacts.pinning import lock_path, restore
     from artline.artifacts.pins import LOCK_FILE, pinned_ref
     from artline.cli.output import note, print_json
@@ -89,22 +93,27 @@ def pull(
     try:
         if ref is None:
             restored = restore(store, lock_path(), watch=watch, link=link)
-            pulled = [(done.version, done.folder) for done in restored]
+            pulled = [
+                (done.version, done.folder, done.version.file_count, done.version.size) for done in restored
+            ]
         else:
             wanted, pin = pinned_ref(ref, project=store.settings.project, entity=store.settings.entity)
             if pin is not None:
                 note(f"{ref} is {pin.name}:{pin.version}, pinned by {LOCK_FILE}")
             version = store.get(wanted)
-            folder = version.download(
-                destination,
-                allow_missing_references,
-                path_prefix=only,
-                progress=watch(version),
-                link=link,
-            )
+            with _warnings_noted():
+                folder = version.download(
+                    destination,
+                    allow_missing_references,
+                    path_prefix=only,
+                    progress=watch(version),
+                    link=link,
+                )
             if exact:
-                version.checkout(folder, link=link)
-            pulled = [(version, folder)]
+                remove_extra(version.manifest, folder)
+            part = only or allow_missing_references
+            done_so_far = (bars[-1].files, bars[-1].bytes) if part else (version.file_count, version.size)
+            pulled = [(version, folder, *done_so_far)]
     finally:
         for bar in bars:
             bar.close()
@@ -114,13 +123,25 @@ def pull(
                 "ref": version.qualified_name,
                 "digest": version.digest,
                 "path": folder,
-                "files": version.file_count,
-                "size": version.size,
+                "files": files,
+                "size": amount,
             }
-            for version, folder in pulled
+            for version, folder, files, amount in pulled
         ]
         print_json({"pulled": documents})
         return
-    for version, folder in pulled:
-        part = f"  (only {only})" if only else ""
-        print(f"{version.name}  {count(version.file_count, 'file')}, {size(version.size)}{part}  -> {folder}")
+    for version, folder, files, amount in pulled:
+        limit = f"  (only {only})" if only else ""
+        print(f"{version.name}  {count(files, 'file')}, {size(amount)}{limit}  -> {folder}")
+
+
+@contextmanager
+def _warnings_noted() -> Iterator[None]:
+    """Say what is warned of inside as notes, when it is done."""
+    from artline.cli.output import note
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in told:
+        note(f"warning: {warning.message}")

@@ -36,8 +36,10 @@ with DIR:    {"ok": bool, "files": int, "missing": [str], "changed": [str], "ext
 def verify(ref: str, folder: Path | None, project: str | None, as_json: bool) -> None:
     """Check a version's content, or a folder against a version.
 
-    Without DIR every stored file of the version is read back and compared with its digest; with DIR that
-    folder is compared with the version. Every file that is wrong is named.
+    Without DIR every stored file of the version is read back and compared with its digest, and the target of
+    each reference with what was recorded of it: size, ETag, version, checksum or time, as its server tells
+    them, and the whole content where a digest was recorded. With DIR that folder is compared with the
+    version. Every file that is wrong is named.
     """
     from artline.artifacts.audit import audit_content
     from artline.cli.output import note, print_json, red
@@ -63,6 +65,8 @@ def verify(ref: str, folder: Path | None, project: str | None, as_json: bool) ->
             ok = not audit.faults
             wrong = [f"{fault.path}: {fault.reason}" for fault in audit.faults]
             checked = f"{files}, {size(audit.size)}"
+            if audit.references:
+                checked += f" stored, {count(audit.references, 'reference')}"
             document = {"ok": ok, "files": version.file_count, "bytes": audit.size, "faults": audit.faults}
         else:
             found = version.compare(folder, progress=bar)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artline.artifacts.artifact import Artifact
+from artline.artifacts.audit import audit_content
 from artline.artifacts.paths import check_path
 from artline.artifacts.references import listing
 from artline.artifacts.store import ArtifactStore
@@ -83,8 +85,33 @@ def test_a_vanished_target_is_named_or_left_out(store: ArtifactStore, data: Path
         version.download(tmp_path / "out")
     with pytest.raises(IntegrityError, match="is gone"):
         version.open("a.txt")
-    out = version.download(tmp_path / "out", allow_missing_references=True)
+    with pytest.warns(
+        UserWarning, match="1 of the referenced objects is gone and not written, first 'a.txt'"
+    ):
+        out = version.download(tmp_path / "out", allow_missing_references=True)
     assert (out / "sub" / "b.txt").read_text() == "beta"
+    assert not (out / "a.txt").exists()
+    (data / "a.txt").write_text("other")
+    with pytest.raises(IntegrityError, match=r"which entry .* refers to, has changed"):
+        version.download(tmp_path / "out", allow_missing_references=True)
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+def test_an_audit_looks_at_what_is_referred_to(store: ArtifactStore, data: Path, checksum: bool) -> None:
+    draft = Artifact("mixed", "dataset", store=store)
+    draft.add_reference(f"file://{data}", checksum=checksum)
+    draft.add_stream(io.BytesIO(b"stored"), "b")
+    version = store.log(draft, project="p")
+    done: list[tuple[int, int]] = []
+    audit = audit_content(version, lambda files, size: done.append((files, size)))
+    assert (audit.files, audit.size, audit.references, audit.faults) == (1, 6, 2, ())
+    assert (sum(files for files, _ in done), sum(size for _, size in done)) == (3, 15)
+    (data / "a.txt").write_text("ALPHA")  # of the same size
+    (data / "sub" / "b.txt").unlink()
+    first, second = audit_content(version).faults
+    assert (first.path, second.path) == ("a.txt", "sub/b.txt")
+    assert ("its content differs" if checksum else "its modification time differs") in first.reason
+    assert "is gone" in second.reason
 
 
 def test_objects_without_an_etag_are_recognised_by_their_content(

@@ -13,6 +13,7 @@ import requests
 from services.web import Web
 
 from artline.artifacts.artifact import Artifact
+from artline.artifacts.audit import audit_content
 from artline.artifacts.references import download, web
 from artline.artifacts.store import ArtifactStore
 from artline.errors import (
@@ -95,7 +96,14 @@ def test_a_changed_or_vanished_page_is_named_with_both_sides(
     with pytest.raises(IntegrityError, match=rf"/a.txt', which entry 'x/page' refers to, .*{message}"):
         version.download(tmp_path / "out")
     assert os.listdir(tmp_path / "out" / "x") == []
-    version.download(tmp_path / "out", allow_missing_references=True)
+    (fault,) = audit_content(version).faults
+    assert fault.path == "x/page"
+    if "gone" in message:
+        with pytest.warns(UserWarning, match="1 of the referenced objects is gone"):
+            version.download(tmp_path / "out", allow_missing_references=True)
+    else:
+        with pytest.raises(IntegrityError, match="has changed"):
+            version.download(tmp_path / "out", allow_missing_references=True)
     assert os.listdir(tmp_path / "out" / "x") == []
 
 

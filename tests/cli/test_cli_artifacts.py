@@ -328,6 +328,26 @@ def test_damage_in_the_store_is_named(two: Path, store_root: Path) -> None:
     assert ask("verify", "digits:v0") == {"ok": True, "files": 3, "bytes": 19, "faults": []}
 
 
+def test_references_are_looked_at_and_only_what_is_gone_is_passed_over(data: Path) -> None:
+    call("push", f"file://{data}", "refs", "--type", "dataset")
+    assert "refs:v0 is right: 3 files, 0 B stored, 3 references" in call("verify", "refs:v0").stdout
+    (data / "train" / "a.txt").unlink()
+    found = ask("verify", "refs:v0", code=4)
+    assert [fault["path"] for fault in found["faults"]] == ["train/a.txt"]
+    assert "is gone" in found["faults"][0]["reason"]
+    call("pull", "refs:v0", "out", code=4)
+    passed = call("pull", "refs:v0", "out", "--allow-missing-references", "--exact")
+    assert (
+        "warning: 1 of the referenced objects is gone and not written, first 'train/a.txt'" in passed.stderr
+    )
+    assert "refs:v0  2 files," in passed.stdout
+    assert ask("verify", "refs:v0", "out", code=4)["missing"] == ["train/a.txt"]
+    (data / "train" / "b.txt").write_text("TWO", encoding="utf-8")
+    assert "train/b.txt: " in call("verify", "refs:v0", code=4).stdout
+    call("pull", "refs:v0", "again", "--allow-missing-references", code=4)
+    assert not Path("again/train/b.txt").exists()
+
+
 def test_a_file_of_many_chunks_is_read_back(clean_environment: Path) -> None:
     Path("big.bin").write_bytes(os.urandom(9 * 1024 * 1024))
     call("push", "big.bin", "big")

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from artline.artifacts.references.checksums import new_checksum, plain_md5
 from artline.artifacts.references.faults import faults
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from artline.artifacts.manifest import Entry
     from artline.storage.digest import Algorithm
 
-__all__ = ["Progress", "fetch_reference", "is_fetched", "open_reference"]
+__all__ = ["Progress", "check_reference", "fetch_reference", "is_fetched", "open_reference"]
 
 ATTEMPTS = 5  # in a row without a byte more
 FIRST_WAIT = 0.2  # seconds, doubled each time
@@ -83,6 +83,26 @@ def fetch_reference(
         progress(1, 0)
 
 
+def check_reference(entry: Entry, algorithm: Algorithm, progress: Progress | None = None) -> None:
+    """Raise IntegrityError unless what a reference points to is still what was referred to.
+
+    What the server tells of it is compared. The content is read, and kept nowhere, where a digest of it was
+    recorded, or where the server does not tell the size.
+    """
+    reference = reference_of(entry)
+    place = place_of(reference.uri)
+    size = None
+    if not entry.digest:
+        with faults(reference.uri, entry):
+            found = place.look(reference)
+        check_found(entry, found)
+        size = found.size
+    if size is None:
+        _receive(place, entry, _Unkept(), algorithm, progress)
+    if progress is not None:
+        progress(1, size or 0)
+
+
 def is_fetched(entry: Entry, path: str, algorithm: Algorithm) -> bool | None:
     """Tell whether a file of the right size is what a reference points to; None if that cannot be told.
 
@@ -115,7 +135,7 @@ def _is_md5(entry: Entry) -> bool | None:
 
 
 def _receive(
-    place: Place, entry: Entry, part: _Part, algorithm: Algorithm, progress: Progress | None
+    place: Place, entry: Entry, part: _Sink, algorithm: Algorithm, progress: Progress | None
 ) -> None:
     reference = reference_of(entry)
     content = _Content(entry, algorithm)
@@ -232,6 +252,27 @@ class _Content:
             if sure and checksum != self._wanted:
                 return changed(entry, "content", self._wanted, checksum)
         return None
+
+
+class _Sink(Protocol):
+    def adopt(self, content: _Content) -> int: ...
+
+    def write(self, block: bytes) -> None: ...
+
+    def restart(self) -> None: ...
+
+
+class _Unkept:
+    """Where a content goes that is only looked at."""
+
+    def adopt(self, content: _Content) -> int:
+        return 0
+
+    def write(self, block: bytes) -> None:
+        pass
+
+    def restart(self) -> None:
+        pass
 
 
 class _Part:

@@ -11,7 +11,11 @@ from artline.errors import IntegrityError, UsageError
 if TYPE_CHECKING:
     from artline.artifacts.manifest import Entry, Reference
 
-__all__ = ["Found", "changed", "check_found", "gone", "reference_of"]
+__all__ = ["Found", "GoneError", "changed", "check_found", "gone", "reference_of"]
+
+
+class GoneError(IntegrityError):
+    """What a reference points to is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def changed(entry: Entry, what: str, recorded: str, found: str) -> IntegrityErro
     )
 
 
-def gone(entry: Entry) -> IntegrityError:
+def gone(entry: Entry) -> GoneError:
     """Return the error for a target that is not there."""
     reference = reference_of(entry)
     known = [f"{entry.size} bytes"]
@@ -72,7 +76,7 @@ def gone(entry: Entry) -> IntegrityError:
         for name, value in (("ETag", reference.etag), ("version", reference.version))
         if value
     ]
-    return IntegrityError(
+    return GoneError(
         f"'{reference.uri}', which entry '{entry.path}' refers to, is gone (recorded {', '.join(known)}, "
         "found nothing). Put it back, or pass allow_missing_references=True to do without"
     )
