@@ -30,9 +30,10 @@ BATCH = 1 << 16
 class Table(Media):
     """Rows under named columns; each column has one type, None is allowed anywhere.
 
-    Made of ``columns`` and ``data`` (rows), or of a pandas (its index is left out), Polars or Arrow
-    ``dataframe``. Cells may be numbers, decimals, text, bytes, booleans, times (zones kept), lists, dicts
-    (all with the same keys), NumPy values, and media (Image, Audio, Histogram, …; one kind in a column).
+    Made of ``columns`` and ``data`` (rows), or of a pandas, Polars or Arrow ``dataframe``; a pandas index is
+    left out, the levels of a MultiIndex become columns. Cells may be numbers, decimals, text, bytes,
+    booleans, times (zones kept; all of a column with one, or none), lists, dicts (all with
+    the same keys), NumPy values, and media (Image, Audio, Histogram, …; one kind in a column).
     ``schema``, a pyarrow schema or a mapping of column names to pyarrow types, settles the types of all
     columns or of some; the others follow from their cells.
 
@@ -65,6 +66,7 @@ class Table(Media):
             rows = _rows(data)
             if columns is None:
                 columns = [str(index) for index in range(len(rows[0]) if rows else 0)]
+            columns = [str(name) for name in columns]  # as those of a dataframe
             if len(set(columns)) != len(columns):
                 raise UsageError(f"a table's columns must have different names, not {list(columns)}")
             for row in rows:

@@ -87,7 +87,10 @@ class TableWriter:
 
         Raises UsageError naming a column whose cells do not fit its type.
         """
-        columns = rows if isinstance(rows, Mapping) else frame_columns(rows)
+        mapped = isinstance(rows, Mapping)
+        columns = {str(name): rows[name] for name in rows} if mapped else frame_columns(rows)
+        if mapped and len(columns) != len(rows):
+            raise UsageError(f"a table's columns must have different names, not {list(rows)}")
         if self._schema is None:
             self.forms |= frame_forms(rows)
         table = self._table(columns)
@@ -294,6 +297,7 @@ def frame_columns(frame: Any) -> dict[str, Any]:
     """Return another library's table as columns: Arrow arrays, or lists where they hold media."""
     arrow = arrow_module()
     if hasattr(frame, "iloc"):
+        frame = _leveled(frame)
         names = [str(name) for name in frame.columns]
         series = [frame.iloc[:, index] for index in range(len(names))]
         cells = [
@@ -314,12 +318,31 @@ def frame_columns(frame: Any) -> dict[str, Any]:
     return dict(zip(names, cells, strict=True))
 
 
+def _leveled(frame: Any) -> Any:
+    """Return a pandas table with the levels of a MultiIndex as columns; raise UsageError without names."""
+    if getattr(frame.index, "nlevels", 1) == 1:
+        return frame
+    names = list(frame.index.names)
+    if None in names:
+        raise UsageError(
+            f"the dataframe's index has {len(names)} levels, not all of them named. Name them "
+            "(frame.index.names = […]) to keep them as columns, or drop them: frame.reset_index(drop=True)"
+        )
+    taken = {str(name) for name in names} & {str(name) for name in frame.columns}
+    if taken or len(set(names)) != len(names):
+        raise UsageError(
+            f"the dataframe's index levels {names} do not differ from its columns and each other. "
+            "Rename them: frame.index.names = […]"
+        )
+    return frame.reset_index()
+
+
 def frame_forms(frame: Any) -> dict[str, str]:
     """Return which columns of a pandas table are ``nullable`` ones, or ``arrow`` ones."""
     if not hasattr(frame, "iloc"):
         return {}
     forms = {}
-    for name, dtype in frame.dtypes.items():
+    for name, dtype in _leveled(frame).dtypes.items():
         if str(dtype).endswith("[pyarrow]"):
             forms[str(name)] = _FORMS[1]
         elif str(dtype) in _NULLABLE:

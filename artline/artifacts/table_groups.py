@@ -123,7 +123,7 @@ class JoinedTable(_Frames):
 class PartitionedTable(_Frames):
     """The tables in a folder of an artifact, read as one, in order of their names.
 
-    All have the same columns; a type may be wider in some of them.
+    All have the same columns, read in the order of the first; a type may be wider in some of them.
     """
 
     suffix = ".partitioned-table.json"
@@ -148,31 +148,39 @@ class PartitionedTable(_Frames):
                 assert part is not None
                 yield entry.path.removesuffix(SUFFIX), part
 
+    def _ordered(self) -> Iterator[tuple[Table, list[str]]]:
+        """Yield each part and the first one's columns; raise UsageError for a part that has others."""
+        first: list[str] | None = None
+        for name, part in self.parts():
+            first = part.columns if first is None else first
+            if sorted(part.columns) != sorted(first):
+                raise UsageError(
+                    f"the tables in '{self.parts_path}' have different columns: {first}, and '{name}' "
+                    f"{part.columns}. Read them one by one: parts()"
+                )
+            yield part, first
+
     def iterrows(self) -> Iterator[tuple[int, list[Any]]]:
         """Yield each row's index and cells, part after part; memory holds one batch."""
         index = 0
-        for _, part in self.parts():
+        for part, columns in self._ordered():
+            places = [part.columns.index(name) for name in columns]
             for _, row in part.iterrows():
-                yield index, row
+                yield index, [row[place] for place in places]
                 index += 1
 
     def iter_batches(self, size: int = BATCH) -> Iterator[Any]:
         """Yield Arrow record batches of at most ``size`` rows, part after part."""
-        for _, part in self.parts():
-            yield from part.iter_batches(size)
+        for part, columns in self._ordered():
+            for batch in part.iter_batches(size):
+                yield batch.select(columns)
 
     def to_arrow(self) -> Any:
         """Return all rows as a pyarrow Table; raise UsageError when the parts' columns do not agree."""
         arrow = arrow_module()
-        tables = [part.to_arrow() for _, part in self.parts()]
+        tables = [part.to_arrow().select(columns) for part, columns in self._ordered()]
         if not tables:
             return arrow.table({})
-        for table in tables:
-            if table.column_names != tables[0].column_names:
-                raise UsageError(
-                    f"the tables in '{self.parts_path}' have different columns: {tables[0].column_names} and "
-                    f"{table.column_names}. Read them one by one: parts()"
-                )
         try:
             return arrow.concat_tables(tables, promote_options="permissive")
         except arrow.ArrowException as error:

@@ -124,3 +124,28 @@ def test_types_that_polars_cannot_hold_are_named(type_: pa.DataType, cell: Any) 
     table = Table(dataframe=pa.table({"odd": pa.array([cell], type_)}))
     with pytest.raises(UsageError, match=r"column 'odd' of type .*to_arrow"):
         table.to_polars()
+
+
+def test_levels_of_an_index_become_columns(store: ArtifactStore) -> None:
+    rows = pd.DataFrame({"g": ["a", "a", "b"], "h": [1, 2, 1], "x": [0.5, 1.5, 2.5]})
+    grouped = rows.groupby(["g", "h"]).sum()
+    table = through(store, Table(dataframe=grouped))
+    assert table.columns == ["g", "h", "x"]
+    assert table.data == [["a", 1, 0.5], ["a", 2, 1.5], ["b", 1, 2.5]]
+    assert Table(dataframe=rows.set_index("g")).columns == ["h", "x"]
+    for names, said in (([None, "h"], "not all of them named"), (["x", "h"], "Rename them")):
+        with pytest.raises(UsageError, match=said):
+            Table(dataframe=grouped.rename_axis(names))
+
+
+def test_names_of_columns_are_text(store: ArtifactStore) -> None:
+    table = through(store, Table(columns=[1, 2], data=[[3, 4]]))  # type: ignore[list-item]  # as users do
+    assert table.columns == ["1", "2"]
+    with pytest.raises(UsageError, match="different names"):
+        Table(columns=[1, "1"])  # type: ignore[list-item]  # as users do
+    artifact = Artifact("tables", "table", store=store)
+    with TableWriter(artifact, "w") as writer:
+        writer.write({1: [2]})
+        with pytest.raises(UsageError, match="different names"):
+            writer.write({1: [2], "1": [3]})
+    assert store.log(artifact, project="p").get("w").columns == ["1"]

@@ -120,6 +120,14 @@ def test_partitions_are_read_as_one(store: ArtifactStore) -> None:
     assert found.to_pandas()["id"].tolist() == found.to_polars()["id"].to_list() == [1, 2, 3]
 
 
+def test_partitions_have_the_order_of_the_first(store: ArtifactStore) -> None:
+    tables = {"p/a": Table(["id", "x"], [[1, 0.5]]), "p/b": Table(["x", "id"], [[1.5, 2]])}
+    found = logged(store, tables | {"all": PartitionedTable("p")}).get("all")
+    assert list(found.iterrows()) == [(0, [1, 0.5]), (1, [2, 1.5])]
+    assert [batch.to_pydict() for batch in found.iter_batches()][1] == {"id": [2], "x": [1.5]}
+    assert found.to_arrow().to_pydict() == {"id": [1, 2], "x": [0.5, 1.5]}
+
+
 def test_partitions_must_agree(store: ArtifactStore) -> None:
     version = logged(
         store,
@@ -133,8 +141,9 @@ def test_partitions_must_agree(store: ArtifactStore) -> None:
             "none": PartitionedTable("nowhere"),
         },
     )
-    with pytest.raises(UsageError, match="different columns"):
-        version.get("p").to_arrow()
+    for read in (version.get("p").to_arrow, lambda: list(version.get("p").iterrows())):
+        with pytest.raises(UsageError, match="different columns"):
+            read()
     with pytest.raises(UsageError, match="different types"):
         version.get("q").to_arrow()
     assert len(version.get("none")) == version.get("none").to_arrow().num_rows == 0
