@@ -30,7 +30,8 @@ if TYPE_CHECKING:
  "histories": int, "history_bytes": bytes, "strangers": [str],
  "repaired": null | {"packs": int, "chunks": int, "salvaged": int, "forgotten": int, "artifacts": int,
                      "versions": int, "aliases": int, "rewritten": [str], "quarantined": [str],
-                     "unclaimed": [str], "problems": [str]}}
+                     "unclaimed": [str], "journals": [{"path": str, "unread": bytes}],
+                     "problems": [str]}}
 """,
 )
 @click.option("--full", is_flag=True, help="Read every byte again and compare it with its digest.")
@@ -58,13 +59,16 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
     from artline.cli.progress import Progress
     from artline.cli.stores import open_artifacts, open_runs
     from artline.cli.values import count, plain, size
+    from artline.runs.aside import put_aside
 
     full = full or repair
     store = open_artifacts(adopt=repair)
     with Progress("fsck", noun="pack", quiet=store.settings.quiet) as bar:
         done = mend(store, progress=bar) if repair else None
         report = done.report if done else check(store, full=full, progress=bar)
-    journals = [str(damage) for damage in open_runs().drain().damages]
+    damages = open_runs().drain().damages
+    moved = list(put_aside(store.settings.root, damages)) if repair else []
+    journals = [str(damage) for damage in damages if damage not in {one.damage for one in moved}]
     ok = report.ok and not journals and not (done and done.restored.problems)
     packs = report.packs
     if as_json:
@@ -101,6 +105,7 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
                     "rewritten": done.restored.rewritten,
                     "quarantined": done.quarantined,
                     "unclaimed": done.unclaimed,
+                    "journals": [{"path": one.path, "unread": one.unread} for one in moved],
                     "problems": [
                         *done.rebuilt.problems,
                         *done.salvaged.problems,
@@ -112,6 +117,9 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
     else:
         if done is not None:
             _print_repair(done)
+        for one in moved:
+            print(red(plain(f"journal {one.damage}")))
+            print(plain(f"put aside, as it is damaged: {one.path}, {size(one.unread)} of it not read"))
         for problem in (*packs.problems, *report.problems):
             print(red(plain(problem)))
         for place, chunks in groupby(packs.damaged, key=lambda chunk: chunk.place):
@@ -145,8 +153,13 @@ def fsck(full: bool, repair: bool, as_json: bool) -> None:
             )
         else:
             remedy = ""
-            if done is None and report.reparable:
+            if done is None and (report.reparable or journals):
                 remedy = ". Run: art fsck --repair, then store again what is named"
+            elif journals:
+                remedy = (
+                    ". A journal is put aside when its bytes are damaged and its writer is certainly gone: "
+                    "run art fsck --repair on the writer's machine, or move the journal away by hand"
+                )
             note(f"error: the store is damaged ({looked} checked){remedy}")
     if not ok:
         raise click.exceptions.Exit(4)
