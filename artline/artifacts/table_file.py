@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from artline.artifacts.media import FILE_KINDS, FileMedia, Histogram, Media, Sink, Source, sink_of
+from artline.artifacts.table_zones import check_zones
 from artline.errors import ArtlineError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class TableWriter:
         self._overwrite = overwrite
         self._arrow = arrow_module()
         self._schema = schema
+        self._given = schema is not None
         self._settled = False
         self.forms: dict[str, str] = {}
         self._file = tempfile.SpooledTemporaryFile(SPOOL, prefix="artline-")  # noqa: SIM115 (closed at exit)
@@ -136,12 +138,29 @@ class TableWriter:
                 array = self._media(name, kind, cells, wanted)
                 field = self._arrow.field(name, array.type, metadata={_KIND: kind.kind.encode()})
             else:
+                if self._settled and wanted is not None and not self._given:
+                    self._check_zone(name, cells, wanted.type)
                 array = array_of(name, cells, wanted.type if wanted is not None else None)
                 form = {_FORM: self.forms[name]} if name in self.forms else None
                 field = wanted if wanted is not None else self._arrow.field(name, array.type, metadata=form)
             fields.append(field)
             arrays.append(array)
         return self._arrow.table(arrays, schema=self._arrow.schema(fields))
+
+    def _check_zone(self, column: str, cells: Any, wanted: Any) -> None:
+        """Raise UsageError when a batch has times with a zone after times without, or the reverse."""
+        if not self._arrow.types.is_timestamp(wanted):
+            return
+        zoned = wanted.tz is not None
+        if isinstance(cells, list):
+            check_zones(column, cells, zoned)
+            return
+        type_ = array_of(column, cells).type
+        if self._arrow.types.is_timestamp(type_) and (type_.tz is not None) != zoned:
+            raise UsageError(
+                f"column '{column}' mixes times with and without a zone: it is of type {wanted} in the rows "
+                f"before, and of type {type_} in these. Give all a zone, or none"
+            )
 
     def _media(
         self, column: str, kind: type[FileMedia] | type[Histogram], cells: list[Any], wanted: Any
@@ -353,15 +372,22 @@ def frame_forms(frame: Any) -> dict[str, str]:
 def array_of(column: str, cells: Any, wanted: Any = None) -> Any:
     """Return cells as an Arrow array, of the type ``wanted`` if one is.
 
-    Raises UsageError naming the column when the cells are not of one type, or not of that one.
+    Raises UsageError naming the column when the cells are not of one type, or not of that one, or when only
+    some of its times have a zone.
     """
     arrow = arrow_module()
     try:
         if isinstance(cells, arrow.Array | arrow.ChunkedArray):
             return cells if wanted is None or cells.type == wanted else cells.cast(wanted)
         if hasattr(cells, "iloc"):
-            return arrow.array(cells, wanted, from_pandas=True)
-        return arrow.array([_plain(cell) for cell in cells], wanted)
+            array = arrow.array(cells, wanted, from_pandas=True)
+            cells = _objects(cells)
+        else:
+            cells = [_plain(cell) for cell in cells]
+            array = arrow.array(cells, wanted)
+        if "time" in str(array.type):
+            check_zones(column, cells)
+        return array
     except (arrow.ArrowException, TypeError, ValueError, OverflowError) as error:
         told = f"of type {wanted}" if wanted is not None else "of one type that Parquet has"
         raise UsageError(

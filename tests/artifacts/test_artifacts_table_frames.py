@@ -149,3 +149,54 @@ def test_names_of_columns_are_text(store: ArtifactStore) -> None:
         with pytest.raises(UsageError, match="different names"):
             writer.write({1: [2], "1": [3]})
     assert store.log(artifact, project="p").get("w").columns == ["1"]
+
+
+NAIVE = datetime.datetime(2026, 1, 1)
+ZONED = NAIVE.replace(tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("cells", "row"),
+    [
+        ([NAIVE, None, ZONED], 2),
+        ([ZONED, NAIVE], 1),
+        ([pd.Timestamp(NAIVE), pd.Timestamp(ZONED)], 1),
+        ([[ZONED], [None, NAIVE]], 1),
+        ([{"at": NAIVE}, {"at": ZONED}], 1),
+        ([NAIVE.time(), NAIVE.time().replace(tzinfo=datetime.UTC)], 1),
+    ],
+    ids=str,
+)
+def test_times_with_and_without_a_zone_do_not_mix(cells: list[Any], row: int) -> None:
+    said = rf"column 'at' mixes times.*row {row} \(from 0\)"
+    with pytest.raises(UsageError, match=said):
+        Table(["at"], [[cell] for cell in cells]).to_arrow()
+    with pytest.raises(UsageError, match=said):
+        Table(dataframe=pd.DataFrame({"at": pd.Series(cells, dtype=object)}))
+
+
+def test_times_of_several_zones_are_of_one_type(store: ArtifactStore) -> None:
+    other = ZONED.astimezone(datetime.timezone(datetime.timedelta(hours=9)))
+    assert through(store, Table(["at"], [[ZONED], [other], [None]])).data == [[ZONED], [ZONED], [None]]
+    gaps = pd.DataFrame({"at": pd.Series([pd.NaT, ZONED, other], dtype=object)})
+    assert Table(dataframe=gaps).get_column("at") == [None, ZONED, ZONED]
+    fields = Table(["at"], [[{"a": NAIVE, "b": ZONED}], [{"a": None, "b": ZONED}]])
+    assert through(store, fields).data[0] == [{"a": NAIVE, "b": ZONED}]
+
+
+def test_batches_and_rows_that_are_added_keep_the_zone(store: ArtifactStore) -> None:
+    artifact = Artifact("tables", "table", store=store)
+    for first, second in ((NAIVE, ZONED), (ZONED, NAIVE)):
+        for batch in ({"at": [second]}, pd.DataFrame({"at": [second]}), pa.table({"at": [second]})):
+            with TableWriter(artifact, "t", overwrite=True) as rows:
+                rows.write({"at": [first]})
+                with pytest.raises(UsageError, match="column 'at' mixes times"):
+                    rows.write(batch)
+                rows.write({"at": [None, first]})
+        found = through(store, Table(["at"], [[first]]))
+        found.add_data(second)
+        with pytest.raises(UsageError, match="column 'at' mixes times"):
+            found.to_arrow()
+    with TableWriter(artifact, "given", schema=pa.schema([("at", pa.timestamp("us", "UTC"))])) as rows:
+        rows.write({"at": [NAIVE]})  # the schema says what it is
+        rows.write({"at": [NAIVE]})
