@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -37,6 +38,12 @@ class Table(Media):
     ``schema``, a pyarrow schema or a mapping of column names to pyarrow types, settles the types of all
     columns or of some; the others follow from their cells.
 
+    ``rows`` is another name for ``data``. ``dtype``, one or a list or mapping by column of ``int``,
+    ``float``, ``str``, ``bool``, ``bytes`` or NumPy types, says what ``schema`` does; others have no effect.
+    ``optional``, one or a list by column, refuses None where it is False. With ``allow_mixed_types`` a column
+    whose cells are not of one type is stored as text, each cell as JSON (``1``, ``"x"``). ``log_mode``
+    changes nothing: each time a table is logged it is kept as it is then.
+
     A table that ``Artifact.get`` returns is read when it is used: ``iter_batches`` and ``iterrows`` keep one
     batch in memory, everything else the whole table.
     """
@@ -51,7 +58,13 @@ class Table(Media):
         dataframe: Any = None,
         *,
         schema: Any = None,
+        rows: Iterable[Sequence[Any]] | Any = None,
+        dtype: Any = None,
+        optional: bool | Sequence[bool] = True,
+        allow_mixed_types: bool = False,
+        log_mode: str | None = None,
     ) -> None:
+        data = rows if data is None else data
         if dataframe is None and is_frame(data):
             data, dataframe = None, data
         self._stored: StoredTable | None = None
@@ -63,17 +76,23 @@ class Table(Media):
             self._loaded = frame_columns(dataframe)
             self._forms = frame_forms(dataframe)
         else:
-            rows = _rows(data)
+            given = _rows(data)
             if columns is None:
-                columns = [str(index) for index in range(len(rows[0]) if rows else 0)]
+                columns = [str(index) for index in range(len(given[0]) if given else 0)]
             columns = [str(name) for name in columns]  # as those of a dataframe
             if len(set(columns)) != len(columns):
                 raise UsageError(f"a table's columns must have different names, not {list(columns)}")
-            for row in rows:
+            for row in given:
                 _check_width(row, columns)
-            cells = map(list, zip(*rows, strict=True)) if rows else ([] for _ in columns)
+            cells = map(list, zip(*given, strict=True)) if given else ([] for _ in columns)
             self._loaded = dict(zip(columns, cells, strict=True))
-        self._types = _types(schema)
+        self._mixed = allow_mixed_types
+        self._required = _required(optional, self.columns)
+        for name, cells in self._loaded.items():
+            if name in self._required and isinstance(cells, list):
+                for cell in cells:
+                    self._check_cell(name, cell)
+        self._types = {**_dtypes(dtype, self.columns), **_types(schema)}
         for name in self._types:
             self._check_column(name)
             self._forms.pop(name, None)
@@ -111,6 +130,8 @@ class Table(Media):
     def add_data(self, *cells: Any) -> None:
         """Append a row; raise UsageError unless it has a cell for each column."""
         _check_width(cells, self.columns)
+        for column, cell in zip(self.columns, cells, strict=True):
+            self._check_cell(column, cell)
         for column, cell in zip(self.columns, cells, strict=True):
             self._list(column).append(cell)
 
@@ -164,7 +185,7 @@ class Table(Media):
             if isinstance(cells, list) and any(isinstance(cell, Media) for cell in cells):
                 held = next(cell.kind for cell in cells if isinstance(cell, Media))
                 raise UsageError(f"column '{name}' holds {held}s, which Arrow has not. Add the table first")
-            arrays[name] = array_of(name, cells, self._types.get(name))
+            arrays[name] = self._array(name, cells)
         return arrow_module().table(arrays)
 
     def to_pandas(self) -> Any:
@@ -220,7 +241,7 @@ class Table(Media):
         if stored is None:
             writer.write(
                 {
-                    column: array_of(column, cells, self._types[column]) if column in self._types else cells
+                    column: self._array(column, cells) if self._settles(column, cells) else cells
                     for column, cells in self._loaded.items()
                 }
             )
@@ -247,6 +268,7 @@ class Table(Media):
     def snapshot(self) -> Table:
         """Return a table of the rows that there are now; media and nested cells are shared."""
         table = Table()
+        table._mixed, table._required = self._mixed, self._required
         table._stored, table._types, table._forms = self._stored, dict(self._types), dict(self._forms)
         table._loaded = {
             name: list(cells) if isinstance(cells, list) else cells for name, cells in self._loaded.items()
@@ -303,6 +325,27 @@ class Table(Media):
             self._stored = None
         return self._loaded
 
+    def _settles(self, column: str, cells: Any) -> bool:
+        if column in self._types:
+            return True
+        return self._mixed and isinstance(cells, list) and not any(isinstance(cell, Media) for cell in cells)
+
+    def _array(self, column: str, cells: Any) -> Any:
+        """Return cells as an Arrow array, of JSON where they are of several types and may be."""
+        wanted = self._types.get(column)
+        try:
+            return array_of(column, cells, wanted)
+        except UsageError:
+            if wanted is not None or not self._mixed:
+                raise
+        return array_of(column, [None if cell is None else _json(cell) for cell in cells])
+
+    def _check_cell(self, column: str, cell: Any) -> None:
+        if cell is None and column in self._required:
+            raise UsageError(
+                f"column '{column}' is not optional and has no None. Pass optional=True to allow it"
+            )
+
     def _check_column(self, name: str) -> None:
         if name not in self.columns:
             raise UsageError(f"the table has no column '{name}'. It has: {', '.join(self.columns)}")
@@ -350,3 +393,44 @@ def _types(schema: Any) -> dict[str, Any]:
     if isinstance(schema, Mapping):
         return dict(schema)
     return {field.name: field.type for field in schema}
+
+
+def _json(cell: Any) -> str:
+    plain = cell.tolist() if hasattr(cell, "tolist") and hasattr(cell, "dtype") else cell
+    return json.dumps(plain, ensure_ascii=False, default=str)
+
+
+def _required(optional: bool | Sequence[bool], columns: Sequence[str]) -> frozenset[str]:
+    flags = [optional] * len(columns) if isinstance(optional, bool) else list(optional)
+    if len(flags) != len(columns):
+        raise UsageError(
+            f"optional has {len(flags)} values, the table has {len(columns)} columns. Pass one each"
+        )
+    return frozenset(name for name, flag in zip(columns, flags, strict=True) if not flag)
+
+
+def _dtypes(dtype: Any, columns: Sequence[str]) -> dict[str, Any]:
+    """Return Arrow types by column for types of Python or NumPy, as far as they say one."""
+    if dtype is None:
+        return {}
+    if isinstance(dtype, Mapping):
+        named = {str(name): kind for name, kind in dtype.items()}
+    elif isinstance(dtype, list | tuple):
+        named = dict(zip(columns, dtype, strict=False))
+    else:
+        named = dict.fromkeys(columns, dtype)
+    arrow = arrow_module()
+    known = {int: arrow.int64(), float: arrow.float64(), str: arrow.string(), bool: arrow.bool_()}
+    known[bytes] = arrow.binary()
+    found = {}
+    for name, kind in named.items():
+        if isinstance(kind, arrow.DataType):
+            found[name] = kind
+        elif isinstance(kind, type) and kind in known:
+            found[name] = known[kind]
+        elif type(kind).__module__.startswith("numpy") or getattr(kind, "__module__", "") == "numpy":
+            try:
+                found[name] = arrow.from_numpy_dtype(kind)
+            except (arrow.ArrowException, TypeError):
+                continue  # as Python objects: the cells tell
+    return found
