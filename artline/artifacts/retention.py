@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -93,14 +93,17 @@ def collect(
         if dry_run:
             collection = collect_chunks(store.content, live, grace=grace, repack=repack)
             freed = _freed(store, deleted, needed)
+            own = _freed(store, list(_named(store, sorted(going))), needed)
         else:
             # What goes is named while it can still be read.
             for _ in live():
                 pass
-            freed = _freed(store, deleted, needed)
+            own = freed = _freed(store, deleted, needed)
             collection = collect_chunks(store.content, live, grace=grace, dry_run=False, repack=repack)
             checkpoint(store.content)
     histories = sweep_sealed(store.content, grace=grace, dry_run=dry_run)
+    unshared = {version.name: version.unshared for version in own}
+    expired = tuple(replace(v, unshared=unshared.get(v.name, 0)) if v.goes else v for v in expired)
     return Retention(tuple(freed), collection, histories, expired, drafts)
 
 
@@ -170,14 +173,21 @@ def _deleted(store: ArtifactStore) -> Iterable[tuple[str, float, int, bytes]]:
     import sqlalchemy as sa
 
     from artline.artifacts.schema import artifact_version
-    from artline.artifacts.versions import load_versions
 
     version = artifact_version.c
     query = sa.select(version.id).where(version.deleted_at.is_not(None)).order_by(version.id)
     with store.catalog.read() as conn:
-        for record in load_versions(conn, list(conn.execute(query).scalars())):
-            assert record.deleted_at is not None
-            yield record.qualified_name, record.deleted_at, record.size, record.root
+        ids = list(conn.execute(query).scalars())
+    return _named(store, ids)
+
+
+def _named(store: ArtifactStore, ids: Sequence[int]) -> Iterable[tuple[str, float, int, bytes]]:
+    """Yield name, time of deletion (0 before it), size and root of versions."""
+    from artline.artifacts.versions import load_versions
+
+    with store.catalog.read() as conn:
+        for record in load_versions(conn, ids):
+            yield record.qualified_name, record.deleted_at or 0.0, record.size, record.root
 
 
 def _freed(

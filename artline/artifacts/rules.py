@@ -69,13 +69,17 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A version that its ttl or a rule lets go, and why; it stays when ``kept_by`` says what needs it."""
+    """A version that its ttl or a rule lets go, and why; it stays when ``kept_by`` says what needs it.
+
+    ``unshared`` are the bytes of its files that no version has that stays, where a collection counted them.
+    """
 
     id: int
     name: str
     size: int
     reason: str
     kept_by: tuple[str, ...] = ()
+    unshared: int = 0
 
     @property
     def goes(self) -> bool:

@@ -22,7 +22,8 @@ from artline.errors import UsageError
     shape="""
 {"dry_run": bool, "versions": [{"name": "entity/project/name:v3", "deleted_at": time, "size": bytes,
                                 "unshared": bytes}],
- "expired": [{"name": "entity/project/name:v3", "size": bytes, "reason": str, "kept_by": [str]}],
+ "expired": [{"name": "entity/project/name:v3", "size": bytes, "unshared": bytes, "reason": str,
+              "kept_by": [str]}],
  "drafts": [{"name": "entity/project/name", "id": str, "size": bytes, "touched_at": time}],
  "collection": {"dry_run": bool, "packs": int, "live_chunks": int, "live_bytes": bytes,
                 "dead_chunks": int, "dead_bytes": bytes, "condemned": int, "revived": int,
@@ -68,7 +69,14 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
             for v in done.versions
         ]
         expired = [
-            {"name": v.name, "size": v.size, "reason": v.reason, "kept_by": v.kept_by} for v in done.expired
+            {
+                "name": v.name,
+                "size": v.size,
+                "unshared": v.unshared,
+                "reason": v.reason,
+                "kept_by": v.kept_by,
+            }
+            for v in done.expired
         ]
         drafts = [
             {
@@ -92,8 +100,23 @@ def gc(delete: bool, dry_run: bool, grace: str | None, as_json: bool) -> None:
         [[v.name, ago(v.deleted_at), size(v.size), size(v.unshared)] for v in done.versions],
     )
     print_table(
-        [Column("UNDER ITS RULE"), Column("SIZE", right=True), Column("BECAUSE"), Column("STAYS FOR")],
-        [[v.name, size(v.size), v.reason, ", ".join(v.kept_by) or "(goes)"] for v in done.expired],
+        [
+            Column("UNDER ITS RULE"),
+            Column("SIZE", right=True),
+            Column("ONLY ITS OWN", right=True),
+            Column("BECAUSE"),
+            Column("STAYS FOR"),
+        ],
+        [
+            [
+                v.name,
+                size(v.size),
+                size(v.unshared) if v.goes else "",
+                v.reason,
+                ", ".join(v.kept_by) or "(goes)",
+            ]
+            for v in done.expired
+        ],
     )
     print_table(
         [
