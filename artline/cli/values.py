@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,7 +100,11 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: ""}[value]
     if isinstance(value, int):
-        return str(value)
+        if -(2**63) <= value < 2**63:
+            return str(value)
+        from decimal import Decimal
+
+        return f"{Decimal(value):.6g}"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str):
@@ -123,9 +128,9 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
     """Draw the course of ``values`` in at most ``width`` bars; each bar shows the extreme of its bucket.
 
     The extreme is the value farthest from the mean, so that a spike stays visible. What is not finite
-    is left out.
+    as a float is left out.
     """
-    finite = [float(v) for v in values if math.isfinite(v)]
+    finite = [float(v) for v in values if abs(v) <= sys.float_info.max]
     if not finite:
         return ""
     low, high = min(finite), max(finite)

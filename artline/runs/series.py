@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -35,7 +34,7 @@ class Series:
         return [
             value
             for value in self.values
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
         ]
 
     @property

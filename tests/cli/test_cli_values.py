@@ -107,6 +107,11 @@ def test_a_spike_stays_visible() -> None:
     assert sparkline(range(8)) == "▁▂▃▄▅▆▇█"
 
 
+def test_whole_numbers_beyond_floats_have_room() -> None:
+    assert sparkline([1, 10**400, 2, -(10**400)]) == "▁█"
+    assert (number(2**62), number(-(10**400))) == (str(2**62), "-1.00000e+400")
+
+
 def test_aliases_after_the_name() -> None:
     assert split_aliases("digits") == ("digits", [])
     assert split_aliases("digits:best,paper") == ("digits", ["best", "paper"])

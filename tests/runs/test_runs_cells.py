@@ -17,6 +17,7 @@ from livescript import QUIET
 import artline as art
 from artline.runs.cells import column_kind, kind_of, typed
 from artline.runs.export import FORMATS, every_run, export_history, export_runs
+from artline.runs.series import Series
 from artline.runs.store import RunStore
 from artline.settings import load_settings
 
@@ -126,3 +127,8 @@ def test_times_of_rows_rise_when_the_clock_is_set_back(monkeypatch: pytest.Monke
     assert runtimes == sorted(runtimes)
     assert all(0 <= runtime < 600 for runtime in runtimes)
     assert [row["_timestamp"] for row in rows] == sorted(row["_timestamp"] for row in rows)
+
+
+def test_bounds_of_a_series_are_exact() -> None:
+    series = Series("x", (), (), (1.5, math.nan, 10**400, True, "a", -(10**400)))
+    assert (series.smallest, series.largest) == (-(10**400), 10**400)
