@@ -348,9 +348,8 @@ def open_staged(path: str, mode: int = 0o666) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # a sweep may hold it, for a moment
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    return descriptor
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
         except BaseException:
             os.close(descriptor)
             with contextlib.suppress(FileNotFoundError):
