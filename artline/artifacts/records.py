@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from secrets import randbits
 from typing import TYPE_CHECKING, Any, Literal
 
 from artline.errors import ArtlineError, StoreLockedError
@@ -68,10 +69,14 @@ def note_version(conn: sa.Connection, version_id: int) -> None:
 
 
 def note_row(conn: sa.Connection, kind: Literal["artifact", "version", "edge", "event"], row_id: int) -> None:
-    """Note a row that is new."""
+    """Note a row that is new.
+
+    Its number is drawn, never the next one: SQLite would give a number again once the rows with higher ones
+    are gone, and whoever recorded those a moment before another did would then forget this one unrecorded.
+    """
     from artline.artifacts.schema import artifact_outbox
 
-    conn.execute(artifact_outbox.insert().values(kind=kind, row_id=row_id))
+    conn.execute(artifact_outbox.insert().values(id=1 + randbits(62), kind=kind, row_id=row_id))
 
 
 # Publishing, after the transaction

@@ -19,7 +19,7 @@ from artline.artifacts import records, schema
 from artline.artifacts.artifact import Artifact
 from artline.artifacts.fsck import check
 from artline.artifacts.protection import protected_aliases, set_protection
-from artline.artifacts.records import ARTIFACT_PARTS, VERSION_PARTS, checkpoint
+from artline.artifacts.records import ARTIFACT_PARTS, VERSION_PARTS, checkpoint, note_row, publish
 from artline.artifacts.repair import repair
 from artline.artifacts.retention import collect
 from artline.artifacts.rules import Rule, get_rule, set_rule
@@ -27,6 +27,7 @@ from artline.artifacts.store import ArtifactStore
 from artline.artifacts.survey import survey_records
 from artline.errors import ArtlineError, IntegrityError, ProtectedError, StoreUnavailableError
 from artline.settings import Settings, load_settings
+from artline.storage import records as stored_records
 from artline.storage.bucket import LocalBucket
 from artline.storage.catalog import Catalog, sqlite_url
 from artline.storage.content import ContentStore
@@ -216,6 +217,34 @@ def test_many_writers_at_once_leave_a_whole_record(store: ArtifactStore, lose_ca
     assert repair(store).restored.problems == []
     assert snapshot(store) == before
     assert {version.number for version in store.versions("p", "peds")} == set(range(18))
+
+
+def test_what_is_noted_while_others_write_records_is_not_forgotten(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = log(store, "0").record.id
+    write, interrupted = stored_records.write_record, []
+
+    def slow(*arguments: Any) -> str:
+        name = write(*arguments)
+        if (
+            not interrupted
+        ):  # another writer records and forgets the same rows, and a third one notes a new one
+            interrupted.append(name)
+            publish(store.content)
+            note(store, version)
+        return name
+
+    monkeypatch.setattr(stored_records, "write_record", slow)
+    note(store, version)
+    assert publish(store.content) == 1
+    assert publish(store.content) == 1  # what the third one noted is still to be recorded
+    assert publish(store.content) == 0
+
+
+def note(store: ArtifactStore, version: int) -> None:
+    with store.catalog.write() as conn:
+        note_row(conn, "version", version)
 
 
 def test_what_was_rolled_back_is_not_recorded(store: ArtifactStore, lose_catalog: Lost) -> None:

@@ -120,6 +120,7 @@ def test_who_only_reads_takes_in_little_and_sync_the_rest(
     store: RunStore, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_files, "READ_BUDGET", 1000)
+    monkeypatch.setattr(run_files, "READ_SECONDS", 60.0)
     run_with_files(store_root, "a", small_txt=b"small", large_bin=LARGE).finish()
     store.ingest()
     blobs = {file.name: file.blob is not None for file in store.files(store.get("p", "a"))}
