@@ -294,7 +294,7 @@ class RemoteArtifactStore(ArtifactStore):
     def live_chunks(self) -> Iterator[list[bytes]]:
         raise UsageError("the collector runs where the store is: on the server")
 
-    def _accept(self, proposal: Proposal, lease: Lease) -> VersionRecord:
+    def accept(self, proposal: Proposal, lease: Lease) -> VersionRecord:
         body = NewVersion(
             name=proposal.name,
             type=proposal.type,
@@ -315,7 +315,7 @@ class RemoteArtifactStore(ArtifactStore):
             raise LatestMovedError
         return accepted.version
 
-    def _log_again(
+    def log_again(
         self, version: VersionRecord, run: str, aliases: Sequence[str], tags: Sequence[str]
     ) -> VersionRecord:
         path = team_path(version.entity, "versions", str(version.id), "logged")
@@ -328,7 +328,7 @@ class RemoteArtifactStore(ArtifactStore):
         )
         return found
 
-    def _runs(self, version_id: int, role: str) -> list[str]:
+    def runs_of(self, version_id: int, role: str) -> list[str]:
         path = team_path(self.settings.entity, "versions", str(version_id), "runs")
         found: list[str] = self._connection.get(path, list[str], role=role)
         return found

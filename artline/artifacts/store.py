@@ -107,7 +107,7 @@ class ArtifactStore:
             record = self._commit(draft, project, entity, run or "", aliases, tuple(tags))
             draft.become(record)
             return draft
-        draft.become(self._log_again(draft.record, run or "", aliases, tuple(tags)))
+        draft.become(self.log_again(draft.record, run or "", aliases, tuple(tags)))
         return draft
 
     def use(
@@ -358,12 +358,12 @@ class ArtifactStore:
 
     def logged_by(self, version_id: int) -> str | None:
         """Return the key of the run that first logged a version, None without one."""
-        runs = self._runs(version_id, OUTPUT)
+        runs = self.runs_of(version_id, OUTPUT)
         return runs[0] if runs else None
 
     def used_by(self, version_id: int) -> list[str]:
         """Return the keys of the runs that used a version, in the order in which they did."""
-        return self._runs(version_id, INPUT)
+        return self.runs_of(version_id, INPUT)
 
     def run_artifacts(self, run: str, role: str) -> list[Artifact]:
         """Return the versions that a run used (``input``) or logged (``output``), in order."""
@@ -423,11 +423,11 @@ class ArtifactStore:
                 on_latest=draft.incremental,
             )
             try:
-                return self._accept(proposal, staging.writer.lease)
+                return self.accept(proposal, staging.writer.lease)
             except LatestMovedError:
                 continue
 
-    def _accept(self, proposal: Proposal, lease: Lease) -> VersionRecord:
+    def accept(self, proposal: Proposal, lease: Lease) -> VersionRecord:
         """Make a proposal a version, in one transaction that ends the lease; return its record."""
         with changing(self.content) as conn:
             lease.check(conn)
@@ -435,7 +435,7 @@ class ArtifactStore:
             lease.release(conn)
             return load_version(conn, version_id)
 
-    def _log_again(
+    def log_again(
         self, version: VersionRecord, run: str, aliases: Sequence[str], tags: Sequence[str]
     ) -> VersionRecord:
         """Give a version that is logged once more its aliases, tags and edge; return its record."""
@@ -471,7 +471,8 @@ class ArtifactStore:
         place = self._place(project, entity)
         return resolve(conn, parse_ref(ref), entity=place[0], project=place[1], type=type)
 
-    def _runs(self, version_id: int, role: str) -> list[str]:
+    def runs_of(self, version_id: int, role: str) -> list[str]:
+        """Return the keys of the runs that made (``output``) or used (``input``) a version, in order."""
         import sqlalchemy as sa
 
         from artline.artifacts.schema import artifact_edge

@@ -223,27 +223,10 @@ class RemoteRunStore(RunStore):
         found: list[Curve] = self.connection.send("POST", path, list[Curve], body=query)
         return found
 
-    def console(
-        self,
-        record: RunRecord,
-        *,
-        after: int = 0,
-        stream: str | None = None,
-        lines: int | None = None,
-        label: str | None = None,
-    ) -> Iterator[OutputPiece]:
-        wanted = None if label is None else self._labelled(record, label)
+    def output(self, record: RunRecord, after: int = 0, lines: int | None = None) -> list[OutputPiece]:
         path = self._path(record.project, record.run_id, "console", entity=record.entity)
-        while True:
-            pieces = self.connection.get(path, list[OutputPiece], after=after, lines=lines)
-            if not pieces:
-                return
-            yield from (
-                piece
-                for piece in pieces
-                if stream in (None, piece.stream) and (wanted is None or piece.writer in wanted)
-            )
-            after, lines = pieces[-1].cursor, None
+        found: list[OutputPiece] = self.connection.get(path, list[OutputPiece], after=after, lines=lines)
+        return found
 
     def update(
         self,

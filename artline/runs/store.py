@@ -216,20 +216,20 @@ class RunStore(KeptFiles, KeptHistories):
         what processes of that label wrote. Raises NotFoundError when there are none.
         """
         wanted = None if label is None else self._labelled(record, label)
-        if lines is not None:
-            with self.catalog.read() as conn:
-                after = max(after, tail_start(conn, record.key, max(1, lines)))
-        while True:
-            with self.catalog.read() as conn:
-                pieces = read_output(conn, record.key, after)
-            if not pieces:
-                return
+        while pieces := self.output(record, after, lines):
             yield from (
                 piece
                 for piece in pieces
                 if stream in (None, piece.stream) and (wanted is None or piece.writer in wanted)
             )
-            after = pieces[-1].cursor
+            after, lines = pieces[-1].cursor, None
+
+    def output(self, record: RunRecord, after: int = 0, lines: int | None = None) -> list[OutputPiece]:
+        """Return some pieces of a run's output from a cursor on, or of its last lines; none at the end."""
+        with self.catalog.read() as conn:
+            if lines is not None:
+                after = max(after, tail_start(conn, record.key, max(1, lines)))
+            return read_output(conn, record.key, after)
 
     def alerts(self, record: RunRecord) -> list[RunAlert]:
         """Return the alerts of a run, oldest first."""

@@ -147,7 +147,7 @@ def log_version(call: Call) -> Accepted:
     lease = Lease.again(store.catalog, new.lease, held=True)
     check_proposal(store, proposal, lease)
     try:
-        return Accepted(store._accept(proposal, lease))
+        return Accepted(store.accept(proposal, lease))
     except LatestMovedError:
         return Accepted(None)
 
@@ -193,7 +193,7 @@ def edit_version(call: Call) -> VersionRecord:
 def log_again(call: Call) -> VersionRecord:
     record, edits = _numbered(call, Role.WRITE), call.body
     _check_edits(edits)
-    return call.team.artifacts._log_again(record, call.query.run, edits.add_aliases, edits.add_tags)
+    return call.team.artifacts.log_again(record, call.query.run, edits.add_aliases, edits.add_tags)
 
 
 def list_events(call: Call) -> list[EventRecord]:
@@ -206,7 +206,7 @@ def list_links(call: Call) -> list[VersionRecord]:
 
 
 def list_runs(call: Call) -> list[str]:
-    return call.team.artifacts._runs(_numbered(call, Role.READ).id, call.query.role)
+    return call.team.artifacts.runs_of(_numbered(call, Role.READ).id, call.query.role)
 
 
 def link(call: Call) -> VersionRecord:

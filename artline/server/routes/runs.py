@@ -21,7 +21,7 @@ from artline.runs.history import Metric
 from artline.runs.ingest import REFUSED
 from artline.runs.intake import mark_writer, take_in
 from artline.runs.listing import Page, RunRecord
-from artline.runs.output import OutputPiece, read_output, tail_start
+from artline.runs.output import OutputPiece
 from artline.runs.records import HISTORY, SYSTEM, Finish
 from artline.runs.remote_store import CurveQuery, FileInfo, KeptNews, RunEdit, RunQuery
 from artline.runs.schema import run, run_writer
@@ -35,7 +35,6 @@ from artline.storage.wire import encode, from_wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from artline.runs.store import RunStore
 
 __all__ = ["ROUTES"]
 
@@ -100,7 +99,8 @@ class FileName:
 
 
 def find_journal(call: Call) -> Taken:
-    found = _writer(call.team.runs, call.path)
+    with call.team.runs.catalog.read() as conn:
+        found = _writer(conn, call.path)
     if found is None:
         raise RunNotFoundError("nothing of this journal was taken in yet")
     return Taken(found.offset, found.seq, found.state)
@@ -121,30 +121,25 @@ def take_frames(call: Call) -> Taken:
     try:
         with store.catalog.write(durable=durable) as conn:
             elsewhere = take_in(conn, batch)
+            state = _writer(conn, place).state
     except REFUSED as error:
         reason = str(getattr(error, "orig", error))[:200]
         raise IntegrityError(f"{label}: the catalog cannot keep what it says: {reason}") from error
     call.state.counts.add("journal_bytes_received", len(call.body))
-    found = _writer(store, place)
-    assert found is not None
-    if elsewhere is not None:
-        return Taken(*elsewhere, found.state)
-    return Taken(batch.end, batch.seq, found.state)
+    return Taken(*(elsewhere or (batch.end, batch.seq)), state)
 
 
 def give_up(call: Call) -> Taken:
     """Mark a writer crashed whose process its own machine knows to be gone."""
-    store = call.team.runs
-    found = _writer(store, call.path)
-    if found is None:
-        raise RunNotFoundError("nothing of this journal was taken in yet")
-    if found.state == "running":
-        with store.catalog.write() as conn:
+    with call.team.runs.catalog.write() as conn:
+        found = _writer(conn, call.path)
+        if found is None:
+            raise RunNotFoundError("nothing of this journal was taken in yet")
+        if found.state == "running":
             values: dict[str, Any] = {"state": "crashed", "ended_at": found.heartbeat_at}
             mark_writer(conn, found.id, call.body.offset, damage=call.body.damage[:500], **values)
-    again = _writer(store, call.path)
-    assert again is not None
-    return Taken(again.offset, again.seq, again.state)
+            found = _writer(conn, call.path)
+    return Taken(found.offset, found.seq, found.state)
 
 
 def get_run(call: Call) -> RunRecord:
@@ -249,12 +244,7 @@ async def read_history(call: Call) -> StreamingResponse:
 
 
 def read_console(call: Call) -> list[OutputPiece]:
-    store, record = call.team.runs, _record(call)
-    after = max(0, call.query.after)
-    with store.catalog.read() as conn:
-        if call.query.lines is not None:
-            after = max(after, tail_start(conn, record.key, max(1, call.query.lines)))
-        return list(read_output(conn, record.key, after))
+    return call.team.runs.output(_record(call), max(0, call.query.after), call.query.lines)
 
 
 def list_files(call: Call) -> list[FileInfo]:
@@ -353,7 +343,7 @@ def _free(value: Any) -> Any:
     return from_wire(Any, value)
 
 
-def _writer(store: RunStore, place: dict[str, str]) -> Any:
+def _writer(conn: sa.Connection, place: dict[str, str]) -> Any:
     query = (
         sa.select(run_writer)
         .join(run, run.c.id == run_writer.c.run_id)
@@ -365,8 +355,7 @@ def _writer(store: RunStore, place: dict[str, str]) -> Any:
             run_writer.c.writer == place["writer"],
         )
     )
-    with store.catalog.read() as conn:
-        return conn.execute(query).one_or_none()
+    return conn.execute(query).one_or_none()
 
 
 _PROJECT = "/stores/{team}/projects/{project}"
