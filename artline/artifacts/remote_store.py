@@ -13,6 +13,7 @@ from artline.artifacts.lineage import Direction, Graph
 from artline.artifacts.manifest import Built
 from artline.artifacts.projects import ProjectRecord
 from artline.artifacts.refs import check_alias, check_tag, parse_ref
+from artline.artifacts.standing import Standing
 from artline.artifacts.store import ArtifactStore
 from artline.artifacts.ttl import ttl_of, ttl_seconds
 from artline.artifacts.versions import CollectionRecord, EventRecord, VersionRecord
@@ -326,6 +327,11 @@ class RemoteArtifactStore(ArtifactStore):
             params={"run": run},
             body=Edits(add_aliases=tuple(aliases), add_tags=tuple(tags)),
         )
+        return found
+
+    def standing(self, version_id: int) -> Standing:
+        path = team_path(self.settings.entity, "versions", str(version_id), "standing")
+        found: Standing = self._connection.get(path, Standing)
         return found
 
     def runs_of(self, version_id: int, role: str) -> list[str]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from artline.artifacts.staging import Staging
+    from artline.artifacts.standing import Standing
     from artline.settings import Settings
     from artline.storage.catalog import Catalog
     from artline.storage.content import ContentStore
@@ -470,6 +471,13 @@ class ArtifactStore:
     ) -> VersionRecord:
         place = self._place(project, entity)
         return resolve(conn, parse_ref(ref), entity=place[0], project=place[1], type=type)
+
+    def standing(self, version_id: int) -> Standing:
+        """Return what holds for the artifact of a version: protected aliases and the retention rule."""
+        from artline.artifacts.standing import read_standing
+
+        with self.catalog.read() as conn:
+            return read_standing(conn, load_version(conn, version_id).artifact_id)
 
     def runs_of(self, version_id: int, role: str) -> list[str]:
         """Return the keys of the runs that made (``output``) or used (``input``) a version, in order."""

@@ -112,7 +112,7 @@ def retain_artifact(
 def retain_version(
     store: ArtifactStore, ref: str, ttl: timedelta | None, forever: bool, inherit: bool, as_json: bool
 ) -> None:
-    from artline.artifacts.rules import ages_at, read_rule
+    from artline.artifacts.rules import ages_at
     from artline.artifacts.ttl import ArtifactTTL, ttl_of, ttl_text
     from artline.cli.documents import moment, rule_document
     from artline.cli.output import print_json
@@ -123,8 +123,7 @@ def retain_version(
         version.ttl = ttl if ttl is not None else None if forever else ArtifactTTL.INHERIT
         version.save()
     record = version.record
-    with store.catalog.read() as conn:
-        rule = read_rule(conn, record.artifact_id)
+    rule = store.standing(record.id).rule
     expires = ages_at(record, rule)
     if as_json:
         document = {"name": record.qualified_name, "ttl": record.ttl, "retention": rule_document(rule)}

@@ -29,8 +29,7 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
     The version a reference names, latest if it names none: size, digest, aliases, tags, metadata, the run
     that logged it, those that used it, and what was changed on it since. Its files are listed by art ls.
     """
-    from artline.artifacts.protection import protected_aliases
-    from artline.artifacts.rules import ages_at, read_rule
+    from artline.artifacts.rules import ages_at
     from artline.artifacts.ttl import ttl_of, ttl_text
     from artline.cli.documents import moment, rule_document, version_document
     from artline.cli.output import bold, dim, json_text, print_fields, print_json
@@ -43,9 +42,8 @@ def show(ref: str, project: str | None, as_json: bool) -> None:
     made, used, history = version.logged_by(), version.used_by(), version.history
     source = version.source_artifact.qualified_name
     links = [link.qualified_name for link in store.links(record.id)]
-    with store.catalog.read() as conn:
-        protected = protected_aliases(conn, record.artifact_id)
-        rule = read_rule(conn, record.artifact_id)
+    standing = version.store.standing(record.id)
+    protected, rule = list(standing.protected), standing.rule
     expires = ages_at(record, rule)
     if as_json:
         document = version_document(record, store.content.algorithm)

@@ -20,15 +20,14 @@ def undelete(refs: tuple[str, ...], project: str | None) -> None:
     With its files, metadata, tags and lineage, but without the aliases it had. One that went by its age stays
     from then on, until it is given another ttl (art retain NAME:vN --ttl).
     """
-    from artline.artifacts.rules import ages_at, read_rule
+    from artline.artifacts.rules import ages_at
     from artline.cli.stores import open_artifacts
 
     store = open_artifacts(project)
     for ref in refs:
         record = store.undelete(ref)
         name = f"{record.name}:{record.version}"
-        with store.catalog.read() as conn:
-            ages = ages_at(record, read_rule(conn, record.artifact_id)) is not None
+        ages = ages_at(record, store.standing(record.id).rule) is not None
         came_back = any(event.kind == "undeleted" for event in store.history(record.id))
         if not came_back:
             print(f"{name} was not deleted")

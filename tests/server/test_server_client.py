@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -234,6 +235,9 @@ class TestArtifacts:
         pulled = runner.invoke(command, ["pull", "x", str(tmp_path / "there")])
         assert pulled.exit_code == 0, pulled.output
         assert (tmp_path / "there" / "x.txt").read_text() == "hello"
+        shown = runner.invoke(command, ["show", "x", "--json"])
+        assert shown.exit_code == 0, shown.output
+        assert json.loads(shown.output)["protected"] == []
         refused = runner.invoke(command, ["gc"])
         assert refused.exit_code == 2
         assert "on the server" in refused.output

@@ -14,6 +14,7 @@ from artline.artifacts.projects import ProjectRecord
 from artline.artifacts.records import changing
 from artline.artifacts.refs import check_alias, check_tag, parse_ref
 from artline.artifacts.remote_store import Accepted, AliasMove, LinkRequest, NewVersion, Use
+from artline.artifacts.standing import Standing
 from artline.artifacts.versions import CollectionRecord, EventRecord, VersionRecord
 from artline.errors import UsageError
 from artline.server.directory import Role
@@ -205,6 +206,10 @@ def list_links(call: Call) -> list[VersionRecord]:
     return [record for record in found if _visible(call, record.project)]
 
 
+def get_standing(call: Call) -> Standing:
+    return call.team.artifacts.standing(_numbered(call, Role.READ).id)
+
+
 def list_runs(call: Call) -> list[str]:
     return call.team.artifacts.runs_of(_numbered(call, Role.READ).id, call.query.role)
 
@@ -335,6 +340,7 @@ ROUTES = (
         answer=VersionRecord,
     ),
     Route("GET", f"{_VERSION}/events", list_events, "Tell a version's history.", answer=list[EventRecord]),
+    Route("GET", f"{_VERSION}/standing", get_standing, "Tell what holds for its artifact.", answer=Standing),
     Route("GET", f"{_VERSION}/links", list_links, "List a version's links.", answer=list[VersionRecord]),
     Route("GET", f"{_VERSION}/runs", list_runs, "List a version's runs.", query=ByRole, answer=list[str]),
     Route(
